@@ -1,0 +1,19 @@
+"""Bits of the packet mark, and queue numbers: what the ruleset and the engine agree on.
+
+The nftables chains set INSPECT (and CLOSED) on what has to be decided, and drop in postrouting what
+is still marked so and carries no VERDICT: a packet that some flushed rule let slip past the queue.
+"""
+
+from __future__ import annotations
+
+INSPECT = 0x4000_0000  # has to go to the queue
+VERDICT = 0x2000_0000  # the engine has decided, and lets it go on
+CLOSED = 0x1000_0000  # of a conduit that fails closed: never leaves without VERDICT
+MASK = 0x7000_0000  # all that is ours; the VLAN id is in the lowest 12 bits
+VLAN_MASK = 0x0FFF
+
+# Conduits of different fail modes use different queues; `monitor` goes with STATIC, since watching
+# comes before enforcing (the kernel passes what rules name where no engine decides).
+QUEUE_CLOSED = 0
+QUEUE_STATIC = 1
+DEFAULT_QUEUE_BASE = 6200  # the first queue's number; QUEUE_CLOSED and QUEUE_STATIC are added to it

@@ -1,0 +1,1 @@
+"""Copies for people and monitoring: events, metrics. Nothing here is in the packet path."""

@@ -1,0 +1,125 @@
+"""A checked policy: every name resolved, every default filled in. What the compilers read.
+
+`load.py` makes it from YAML; `compile.py` makes the engine's tables of it, `kernel/ruleset.py` the
+nftables text. It is immutable.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something stands in the policy's files. Lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A device with a name. `units` and `link_address` are None where the policy does not say."""
+
+    name: str
+    zone: str
+    address: Address
+    mac: str | None  # lower case, colons
+    units: frozenset[int] | None
+    link_address: int | None
+    place: Place
+
+
+@dataclass(frozen=True)
+class Zone:
+    """An IEC 62443 zone. `interfaces`: bridge ports (or router interfaces) its addresses arrive on."""
+
+    name: str
+    description: str
+    security_level: int | None  # SL-T, 1 to 4
+    networks: tuple[Network, ...]
+    interfaces: tuple[str, ...]
+    assets: tuple[Asset, ...]
+    place: Place
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The part of a rule that the engine decides: `allow: modbus` or `allow: dnp3`."""
+
+    functions: frozenset[int]  # numbers of the protocol's catalogue, exclusions already taken out
+    # By server: one entry for each of the protocol's address_fields; None: any.
+    addresses: tuple[tuple[Network, tuple[frozenset[int] | None, ...]], ...]
+    outstanding: int | None  # as the rule says it; None: the default (16 reads, writes alone)
+    transaction_timeout: float  # seconds
+    lenient_responses: bool
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule. `clients` open, towards `servers`; answers need no rule."""
+
+    name: str
+    conduit: str
+    index: int  # over the whole policy: unique, dense, from 0
+    allow: str  # modbus | dnp3 | tcp | udp | icmp
+    clients: tuple[Network, ...]  # hosts as /32 and /128
+    servers: tuple[Network, ...]
+    transport: str  # tcp | udp | icmp
+    ports: tuple[tuple[int, int], ...]  # inclusive ranges of the server's port; () for icmp
+    inspection: Inspection | None  # None: decided in the kernel
+    place: Place
+
+
+@dataclass(frozen=True)
+class Conduit:
+    """An IEC 62443 conduit between two zones."""
+
+    name: str
+    index: int
+    from_zone: str
+    to_zone: str
+    purpose: str
+    owner: str
+    approved_by: tuple[str, ...]
+    review_by: datetime.date | None
+    agreement: str
+    mode: str  # enforce | monitor
+    fail: str  # closed | static
+    on_deny: str  # drop | reset
+    midstream: str  # reset | resync
+    rules: tuple[Rule, ...]
+    place: Place
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The whole policy. `digest` is the SHA-256 (hex) of what was read."""
+
+    site: str
+    owner: str
+    revision: str
+    digest: str
+    zones: tuple[Zone, ...]
+    conduits: tuple[Conduit, ...]
+
+    def zone(self, name: str) -> Zone:
+        """The zone of that name; KeyError where there is none."""
+        for zone in self.zones:
+            if zone.name == name:
+                return zone
+        raise KeyError(name)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """All rules, by their index."""
+        return tuple(rule for conduit in self.conduits for rule in conduit.rules)

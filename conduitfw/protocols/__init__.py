@@ -1,0 +1,140 @@
+"""The contract between protocol parsers and the rest, and the registry of protocols.
+
+A protocol is a module or folder here that defines one `Definition`. It is sans-IO: bytes in, units
+out; it knows no sockets, no clocks (times are handed in) and no policy. Adding one is a new module,
+a vector file, and a line in `registry.py`.
+
+Two steps, so that a stream can hold back a cut unit without knowing the protocol:
+
+1. `Definition.frame(data, start, end)` says how long the unit at `start` is;
+2. `Session.inspect(...)` reads one whole unit in the light of the session so far and changes
+   nothing; `Session.commit(unit, now)` is called once the unit has been sent on.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol as _Protocol
+
+from conduitfw.protocols.catalogue import Catalogue
+from conduitfw.reasons import Reason
+
+__all__ = ["AddressField", "Definition", "Kind", "Session", "Unit"]
+
+
+class Kind(enum.Enum):
+    """What a unit is to the conversation."""
+
+    REQUEST = "request"
+    RESPONSE = "response"
+    UNSOLICITED = "unsolicited"
+    LINK = "link"
+
+
+class Unit:
+    """One protocol unit: a Modbus ADU or a DNP3 link frame, as `Session.inspect` read it."""
+
+    __slots__ = ("address", "answered", "carries_data", "complete", "function", "judged", "kind", "reason", "size", "token")
+
+    def __init__(
+        self,
+        kind: Kind,
+        function: int,
+        address: tuple[int, ...],
+        size: int,
+        *,
+        reason: Reason | None = None,
+        judged: bool = True,
+        complete: bool = True,
+        carries_data: bool = False,
+        answered: bool = True,
+        token: object = None,
+    ) -> None:
+        self.kind = kind
+        # The number in the protocol's catalogue that rules name. A later frame of a DNP3 fragment
+        # carries its fragment's function. -1 where none could be read.
+        self.function = function
+        # In the order of Definition.address_fields, the same for both directions:
+        # Modbus (unit_id,), DNP3 (master, outstation).
+        self.address = address
+        self.size = size  # bytes on the wire
+        # Set where the unit is not conforming or does not fit the session; it must not go on.
+        self.reason = reason
+        # False: the policy need not be asked (a response to a request that was allowed).
+        self.judged = judged
+        # False: a part of a message (a DNP3 frame without FIN) whose last part is still to come.
+        self.complete = complete
+        # tcp-rules.md 6: a request that carries data goes on only when nothing is unanswered.
+        self.carries_data = carries_data
+        self.answered = answered  # False: the server sends no answer to this request
+        self.token = token  # the session's own, between inspect and commit
+
+
+class Session(_Protocol):
+    """The protocol's memory of one flow. Its state is bounded and packs into a flow record."""
+
+    def inspect(self, data: bytes, start: int, end: int, from_client: bool) -> Unit:
+        """Read the whole unit in data[start:end] (as `frame` measured it). Changes no state.
+
+        Never raises for hostile bytes: a unit that is malformed, or does not fit the session, has
+        its `reason` set.
+        """
+
+    def may_go(self, unit: Unit, limit: int) -> bool:
+        """Whether an allowed client unit may go on now (tcp-rules.md 6), or has to wait for answers.
+
+        `limit` is the rule's `outstanding`: 1 counts every request alike.
+        """
+
+    def commit(self, unit: Unit, now: float) -> None:
+        """The unit was sent on at `now` (seconds): remember it."""
+
+    def overdue(self, now: float, timeout: float) -> bool:
+        """Whether a request that carries data has waited for its answer longer than `timeout` s."""
+
+    def accept_unknown(self) -> None:
+        """Take answers that match nothing until the first request from now on is answered (midstream)."""
+
+
+    def pack(self) -> bytes:
+        """The state as at most `Definition.session_size` bytes."""
+
+    def restore(self, data: bytes) -> None:
+        """Set the state from `pack`'s bytes."""
+
+
+@dataclass(frozen=True)
+class AddressField:
+    """One part of a unit's address, and the field of a policy rule that names it."""
+
+    name: str  # of one value, as printed: "unit", "master", "outstation"
+    rule_field: str  # in a rule: "units", "master", "outstation"
+    asset_field: str | None  # an asset's default for it: "units", "link_address"; None: any
+    asset_side: str  # whose asset: "server" or "client"
+    lowest: int
+    highest: int
+
+
+@dataclass(frozen=True)
+class Definition:
+    """All that the rest of the house knows of a protocol."""
+
+    name: str  # in the policy: "modbus"
+    title: str  # for people: "Modbus/TCP"
+    port: int
+    transports: tuple[str, ...]  # of "tcp", "udp"; the first is the default
+    max_unit: int  # bytes
+    session_size: int  # bytes that Session.pack gives at most
+    transaction_timeout: float  # seconds, the default
+    functions: Catalogue
+    address_fields: tuple[AddressField, ...]
+    # frame(data, start, end) -> the length in bytes of the unit that begins at start, which may
+    # reach beyond end; 0 where more bytes are needed to tell. Raises Malformed as soon as the
+    # bytes present cannot begin a unit.
+    frame: Callable[[bytes, int, int], int]
+    # session(lenient): lenient takes answers with another address (tcp-rules.md 10).
+    session: Callable[[bool], Session]
+    # describe(unit) -> the fields of `units` in replay's JSON, after protocol and kind.
+    describe: Callable[[Unit], dict[str, object]]

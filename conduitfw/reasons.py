@@ -1,0 +1,81 @@
+"""Why something was denied: one table for events, `explain`, `replay` and the documentation.
+
+A reason is a member here, with a code that tools may rely on and a sentence that is read at 3 a.m.
+Nothing else in the project makes up a reason in place.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Reason(enum.Enum):
+    """A denial's cause: `code` for machines, `sentence` for people.
+
+    `malformed` tells bytes that no conforming peer sends (they are denied even where no policy is
+    asked, as in `replay --any`) from things that a policy or a session's state forbids.
+    """
+
+    code: str
+    sentence: str
+    malformed: bool
+
+    def __new__(cls, code: str, sentence: str, malformed: bool = False) -> Reason:
+        member = object.__new__(cls)
+        member._value_ = code
+        member.code = code
+        member.sentence = sentence
+        member.malformed = malformed
+        return member
+
+    # --- policy -------------------------------------------------------------------------------
+    NO_CONDUIT = "no-conduit", "No conduit names this traffic between these two addresses."
+    NO_RULE = "no-rule", "No rule of the conduit allows this client this function on this server."
+    NO_RULE_ADDRESS = "no-rule-address", "No rule allows this unit or link address on this server."
+    WRONG_SIDE = "wrong-side", "The source address does not belong on the side it arrived from."
+
+    # --- headers (packet.py) ------------------------------------------------------------------
+    TRUNCATED = "truncated", "The packet ends before its headers say that it does.", True
+    BAD_IP_HEADER = "bad-ip-header", "The IP header contradicts itself.", True
+    BAD_CHECKSUM = "bad-checksum", "The IP, TCP or UDP checksum is wrong.", True
+    FRAGMENT = "fragment", "An IP fragment: what it belongs to cannot be inspected."
+    IP_OPTIONS = "ip-options", "The packet carries IP options or IPv6 extension headers."
+    NOT_INSPECTED = "not-inspected", "Neither TCP nor UDP reached the inspection queue."
+    BAD_TCP_HEADER = "bad-tcp-header", "The TCP header or its options contradict themselves.", True
+    BAD_UDP_HEADER = "bad-udp-header", "The UDP length does not fit the packet.", True
+    BAD_FLAGS = "bad-flags", "No TCP sends this combination of flags.", True
+    URGENT = "urgent", "Urgent data leaves the stream at the receiver's discretion."
+    TCP_AUTH_OPTION = "tcp-auth-option", "TCP MD5 or AO: an authenticated segment cannot be inspected."
+
+    # --- stream (stream.py) -------------------------------------------------------------------
+    SYN_DATA = "syn-data", "Data on a SYN is taken by some servers and ignored by others."
+    SERVER_OPENS = "server-opens", "The server's side tried to open the connection."
+    NO_SESSION = "no-session", "The segment belongs to no session whose beginning was seen."
+    NOT_ESTABLISHED = "not-established", "Data before the handshake was complete."
+    GAP = "gap", "A segment before this one is missing: the sender has to send again."
+    CHANGED_REPEAT = "changed-repeat", "A repeated segment differs from what was sent before."
+    AFTER_END = "after-end", "Data behind the end of the stream."
+    ENDED = "ended", "The flow was ended by an earlier denial."
+    UNINSPECTED_BYTES = "uninspected-bytes", "The receiver acknowledged bytes that nobody inspected."
+    UNFINISHED = "unfinished", "The client ended the stream in the midst of a unit."
+    NO_WINDOW_SCALE = "no-window-scale", "A cut unit in a session whose handshake was not seen."
+    NEVER_FITS = "never-fits", "The unit can never fit the server's receive window."
+    HEAD_TIMEOUT = "head-timeout", "The rest of a cut unit did not come in time."
+    NO_ANSWER = "no-answer", "The server did not answer a request that carries data in time."
+    TOO_MANY_FLOWS = "too-many-flows", "The flow table, or this source's share of it, is full."
+    QUARANTINED = "quarantined", "A packet of this flow ended a worker: the flow was ended."
+    POLICY_CHANGED = "policy-changed", "The new policy no longer allows this session."
+
+    # --- any protocol -------------------------------------------------------------------------
+    UNMATCHED_RESPONSE = "unmatched-response", "A response that answers no outstanding request."
+    WRONG_DIRECTION = "wrong-direction", "A request from the server's side, or an answer from the client's."
+    CUT_DATAGRAM = "cut-datagram", "A datagram does not hold whole protocol units.", True
+    TOO_MANY_OUTSTANDING = "too-many-outstanding", "More requests are unanswered than can be remembered."
+
+
+class Malformed(Exception):  # noqa: N818  (it names what the bytes are)
+    """The peer's bytes are not a unit of the protocol. Carries the reason."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.sentence)
+        self.reason = reason
