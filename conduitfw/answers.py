@@ -1,0 +1,101 @@
+"""The server's side of a TCP session: answers go on as they come, followed and checked (tcp-rules.md, 10).
+
+A dropped segment of a server stalls the session, so an answer is either passed or ends the flow.
+"""
+
+from __future__ import annotations
+
+from conduitfw.flow import Flow, distance
+from conduitfw.inspection import Findings
+from conduitfw.packet import FIN, Packet
+from conduitfw.reasons import Malformed, Reason
+from conduitfw.stream import EARLY_SEGMENTS
+
+_MASK = 0xFFFF_FFFF
+
+
+def follow(flow: Flow, packet: Packet, findings: Findings, now: float) -> bool:
+    """Inspect a server's segment. False where it must not go on, or has to be sent again."""
+    begin = packet.sequence
+    payload = packet.payload
+    stop = begin + len(payload)
+    if not flow.server_known:
+        flow.server_known, flow.server_next = True, begin
+    if flow.server_ended and distance(stop, flow.server_end) > 0:
+        findings.deny(Reason.AFTER_END)
+        return False
+    if payload:
+        behind = distance(begin, flow.server_next)
+        if behind > 0:
+            findings.waits = True
+            if flow.observed:
+                _remember(flow, begin, payload)
+            return flow.observed
+        if behind + len(payload) > 0 and not _read(flow, payload[-behind:] if behind else payload, findings, now):
+            return False
+        if flow.early is not None and flow.early[1]:
+            _fill_gap(flow, findings, now)
+    if packet.flags & FIN and distance(stop, flow.server_next) == 0:
+        flow.server_ended, flow.server_end = True, flow.server_next
+    return True
+
+
+def _read(flow: Flow, fresh: bytes, findings: Findings, now: float) -> bool:
+    """Read on with bytes that follow `server_next`. False where the flow has to be ended."""
+    assert flow.channel is not None and flow.session is not None
+    frame, session = flow.channel.protocol.frame, flow.session
+    data = flow.partial + fresh if flow.partial else fresh
+    at, end = 0, len(data)
+    while at < end:
+        try:
+            size = frame(data, at, end)
+        except Malformed as malformed:
+            if flow.loose:  # midstream: this may be the midst of a unit; the next segment may not
+                at = end
+                break
+            findings.deny(malformed.reason)
+            if not flow.observed:
+                return False
+            at = end
+            break
+        if size == 0 or at + size > end:
+            break
+        unit = session.inspect(data, at, at + size, False)
+        findings.units.append(unit)
+        if not findings.judge(flow, unit) and not flow.observed:
+            return False
+        if unit.reason is None or not unit.reason.malformed:
+            session.commit(unit, now)
+            flow.loose = False
+        at += size
+    flow.partial = data[at:]
+    flow.server_next = (flow.server_next + len(fresh)) & _MASK
+    return True
+
+
+def _remember(flow: Flow, begin: int, payload: bytes) -> None:
+    if flow.early is None:
+        flow.early = ({}, {})
+    early = flow.early[1]
+    early.setdefault(begin, payload)
+    if len(early) > EARLY_SEGMENTS:
+        skip_to(flow, min(early, key=lambda number: distance(number, flow.server_next)))
+
+
+def skip_to(flow: Flow, number: int) -> None:
+    """Observed flows: bytes of the server were missed; go on from `number`."""
+    flow.partial = b""
+    flow.server_next = number & _MASK
+
+
+def _fill_gap(flow: Flow, findings: Findings, now: float) -> None:
+    assert flow.early is not None
+    early = flow.early[1]
+    while True:
+        found = next((number for number in early if distance(number, flow.server_next) <= 0), None)
+        if found is None:
+            return
+        payload = early.pop(found)
+        known = distance(flow.server_next, found)
+        if known < len(payload):
+            _read(flow, payload[known:], findings, now)

@@ -1,0 +1,310 @@
+"""The client's side of a TCP session: what is new, what is a repeat, what is kept back.
+
+The rules are tcp-rules.md, 3 to 6. `Flow.held` is one piece of the client's stream:
+
+    base ............ taken ............ sent ............ end
+      (unit boundary)   | sent on, not yet   | kept back: units that have to wait for an
+                        | acknowledged       | answer, or the head of a cut unit
+
+Everything from `taken` on must be repeated equal, byte for byte. What goes on to the server begins and
+ends on unit boundaries, so a server never sees a part of a request, whatever one read returns to it.
+
+On an *observed* flow (monitor, replay) the same inspection runs, and what was not sent on counts as
+sent: nothing is kept, nothing waits, segments behind a gap are remembered until it is filled.
+"""
+
+from __future__ import annotations
+
+from conduitfw.flow import HELD_ROOM, Flow, distance
+from conduitfw.inspection import Findings
+from conduitfw.packet import FIN, Packet
+from conduitfw.reasons import Malformed, Reason
+
+_MASK = 0xFFFF_FFFF
+EARLY_SEGMENTS = 256  # how many segments behind a gap an observed flow remembers
+
+
+class Passage:
+    """What of a client's segment goes on: bytes `first` to `last` of `Flow.held`, or the segment as it came."""
+
+    __slots__ = ("as_it_came", "fin", "payload", "sequence")
+
+    def __init__(self, sequence: int, payload: bytes, *, fin: bool, as_it_came: bool) -> None:
+        self.sequence = sequence
+        self.payload = payload
+        self.fin = fin
+        self.as_it_came = as_it_came
+
+
+def advance(flow: Flow, findings: Findings, now: float) -> None:
+    """Send on, from what is kept, every whole unit that may go now: `flow.sent` moves.
+
+    A denied unit and all behind it leave `held` (observed flows go on behind it).
+    """
+    assert flow.channel is not None and flow.session is not None
+    channel, session = flow.channel, flow.session
+    frame = channel.protocol.frame
+    held = flow.held
+    end = len(held)
+    at = (flow.sent - flow.base) & _MASK
+    while at < end:
+        try:
+            size = frame(held, at, end)
+        except Malformed as malformed:
+            findings.deny(malformed.reason)
+            _cut(flow, at)
+            return
+        if size == 0 or at + size > end:
+            break
+        unit = session.inspect(held, at, at + size, True)
+        allowed = findings.judge(flow, unit)
+        if allowed and not flow.observed and not _may_go(flow, unit.size, at):
+            break
+        if allowed and not flow.observed and not session.may_go(unit, channel.outstanding):
+            break
+        findings.units.append(unit)
+        if not allowed and not flow.observed:
+            _cut(flow, at)
+            return
+        if unit.reason is None or not unit.reason.malformed:
+            session.commit(unit, now)
+        at += size
+        flow.sent = (flow.base + at) & _MASK
+        if unit.carries_data and not unit.answered:
+            flow.alone, flow.alone_until = True, flow.sent
+    _note_kept(flow, findings, now)
+
+
+def _may_go(flow: Flow, size: int, at: int) -> bool:
+    """Whether a unit at `at` of `held` fits the server's window whole, behind nothing that it must not follow."""
+    if flow.alone:
+        if distance(flow.taken, flow.alone_until) < 0:
+            return False
+        flow.alone = False
+    # A server takes of a segment what its window has room for: the rest would come apart.
+    return not flow.scale_known or distance(flow.edge, flow.base + at + size) >= 0
+
+
+def _cut(flow: Flow, at: int) -> None:
+    """Behind a denial: forget the bytes, or on an observed flow go on behind them."""
+    if flow.observed:
+        flow.sent = flow.end
+    else:
+        flow.held = flow.held[:at]
+    flow.head_since = 0.0
+
+
+def _note_kept(flow: Flow, findings: Findings, now: float) -> None:
+    if flow.kept == 0:
+        flow.head_since = 0.0
+        return
+    findings.waits = True
+    if flow.head_since == 0.0:
+        flow.head_since = now
+
+
+def keeps_head(flow: Flow) -> bool:
+    """Whether the first kept unit is incomplete (and not waiting for something else)."""
+    assert flow.channel is not None
+    at = (flow.sent - flow.base) & _MASK
+    if at >= len(flow.held):
+        return False
+    size = flow.channel.protocol.frame(flow.held, at, len(flow.held))
+    return size == 0 or at + size > len(flow.held)
+
+
+def take(flow: Flow, packet: Packet, findings: Findings, now: float) -> Passage:
+    """Inspect a client's segment and say what of it goes on. `findings` tells a denial."""
+    begin = packet.sequence
+    payload = packet.payload
+    length = len(payload)
+    fin = bool(packet.flags & FIN)
+    if not flow.client_known:
+        flow.client_known = True
+        flow.base = flow.sent = flow.taken = flow.raised_from = flow.raised_to = begin
+    if flow.client_ended and distance(begin + length, flow.client_end) > 0:
+        findings.deny(Reason.AFTER_END)
+        return Passage(begin, b"", fin=False, as_it_came=False)
+    if length == 0 and not fin:
+        return _without_data(flow, begin)
+    if _is_keep_alive(flow, begin, length):
+        return Passage(flow.sent - 1, b"", fin=False, as_it_came=False)
+    relative = distance(begin, flow.base)
+    stop = relative + length
+    taken = distance(flow.taken, flow.base)
+    if length and stop <= taken:
+        return Passage(begin, payload, fin=fin, as_it_came=True)  # the server has it all: spurious repeat
+    if relative > len(flow.held):
+        _behind_gap(flow, begin, payload, findings)
+        return Passage(flow.sent, b"", fin=False, as_it_came=False)
+
+    sent_before = (flow.sent - flow.base) & _MASK
+    at = max(relative, taken)
+    fresh = payload[at - relative :]
+    overlap = min(len(fresh), len(flow.held) - at)
+    if flow.held[at : at + overlap] != fresh[:overlap]:
+        findings.deny(Reason.CHANGED_REPEAT)
+        return Passage(flow.sent, b"", fin=False, as_it_came=False)
+    _append(flow, fresh[overlap:], findings, now)
+    if flow.early is not None and flow.early[0]:
+        _fill_gap(flow, findings, now)
+    if flow.observed:
+        if fin and distance(flow.end, begin + length) == 0:
+            flow.client_ended, flow.client_end = True, flow.end
+        return Passage(begin, payload, fin=fin, as_it_came=True)
+
+    sent = (flow.sent - flow.base) & _MASK
+    if fin and findings.reason is None and sent != stop and keeps_head(flow):
+        findings.deny(Reason.UNFINISHED)
+    fin = fin and findings.reason is None and sent == stop
+    if fin:
+        flow.client_ended, flow.client_end = True, flow.sent
+    first = sent_before if at >= sent_before else max(taken, _boundary(flow, at, up=False))
+    last = sent if stop > sent_before else _boundary(flow, stop, up=True)
+    fin = fin and last == sent
+    return Passage(
+        flow.base + first,
+        flow.held[first:last],
+        fin=fin,
+        as_it_came=first == relative and last == stop and fin == bool(packet.flags & FIN),
+    )
+
+
+def _append(flow: Flow, fresh: bytes, findings: Findings, now: float) -> None:
+    """Add new bytes as far as there is room, and inspect them. The client sends again what finds none."""
+    while True:
+        room = HELD_ROOM - len(flow.held)
+        flow.held += fresh[:room]
+        advance(flow, findings, now)
+        fresh = fresh[room:]
+        if not fresh or not flow.observed:
+            return
+        flow.taken = flow.sent  # a capture may hold segments that a network card put together
+        trim(flow)
+
+
+def _without_data(flow: Flow, begin: int) -> Passage:
+    """A bare acknowledgement. It never stands behind what the server has not seen."""
+    if flow.observed or distance(begin, flow.sent) <= 0:
+        return Passage(begin, b"", fin=False, as_it_came=True)
+    return Passage(flow.sent, b"", fin=False, as_it_came=False)
+
+
+def _is_keep_alive(flow: Flow, begin: int, length: int) -> bool:
+    """A keep-alive's byte of garbage (RFC 9293, 3.8.4), sent while a kept head was acknowledged."""
+    return (
+        length == 1
+        and not flow.observed
+        and flow.raised_to != flow.raised_from
+        and flow.raised_to == flow.end
+        and (begin + 1) & _MASK == flow.raised_to
+    )
+
+
+def _behind_gap(flow: Flow, begin: int, payload: bytes, findings: Findings) -> None:
+    findings.waits = True
+    if not flow.observed:
+        return  # the sender sends again (tcp-rules.md, 3)
+    if flow.early is None:
+        flow.early = ({}, {})
+    early = flow.early[0]
+    early.setdefault(begin, payload)
+    if len(early) > EARLY_SEGMENTS:
+        restart(flow, min(early, key=lambda number: distance(number, flow.base)))
+
+
+def _fill_gap(flow: Flow, findings: Findings, now: float) -> None:
+    """Observed flows: go on with segments that came before what stands in front of them."""
+    assert flow.early is not None
+    early = flow.early[0]
+    while True:
+        found = next((number for number in early if distance(number, flow.end) <= 0), None)
+        if found is None:
+            return
+        payload = early.pop(found)
+        known = distance(flow.end, found)
+        if known < len(payload):
+            _append(flow, payload[known:], findings, now)
+
+
+def restart(flow: Flow, number: int) -> None:
+    """Observed flows: bytes were missed; go on from `number`, taken for a unit boundary."""
+    flow.held = b""
+    flow.base = flow.sent = flow.taken = flow.raised_from = flow.raised_to = number & _MASK
+    flow.head_since = 0.0
+
+
+def _boundary(flow: Flow, position: int, *, up: bool) -> int:
+    """The unit boundary of what was sent on, at or below (`up`: at or above) `position` of `held`."""
+    assert flow.channel is not None
+    frame = flow.channel.protocol.frame
+    at = 0
+    while at < position:
+        size = frame(flow.held, at, len(flow.held))
+        if at + size > position:
+            return at + size if up else at
+        at += size
+    return at
+
+
+def acknowledged(flow: Flow, number: int, findings: Findings) -> None:
+    """The server acknowledges all before `number`: forget what nobody has to repeat."""
+    if distance(number, flow.taken) <= 0:
+        return
+    top = flow.end if flow.observed else flow.sent
+    if flow.client_ended and number == (flow.client_end + 1) & _MASK:
+        number = flow.client_end
+    if distance(number, top) > 0:
+        if flow.observed:
+            restart(flow, number)
+        else:
+            findings.deny(Reason.UNINSPECTED_BYTES)
+        return
+    flow.taken = number
+    trim(flow)
+    if distance(number, flow.raised_to) >= 0:
+        flow.raised_from = flow.raised_to = number
+    if flow.longest_sent and distance(number, flow.longest_end) >= 0:
+        flow.longest = max(flow.longest, flow.longest_sent)
+        flow.longest_sent = 0
+
+
+def trim(flow: Flow) -> None:
+    """Drop from `held` the units that the server has wholly taken."""
+    assert flow.channel is not None
+    sent = (flow.sent - flow.base) & _MASK
+    taken = distance(flow.taken, flow.base)
+    cut = sent if taken >= sent else _boundary(flow, taken, up=False)
+    if cut:
+        flow.held = flow.held[cut:]
+        flow.base = (flow.base + cut) & _MASK
+
+
+def pieces(flow: Flow, payload: bytes, option_bytes: int) -> list[bytes]:
+    """Cut what goes on into packets that reach the server whole (tcp-rules.md, 5), at unit boundaries.
+
+    A unit larger than a packet goes in full pieces, back to back.
+    """
+    assert flow.channel is not None
+    floor = 536 if len(flow.key) == 12 else 1220
+    limit = max(flow.longest, floor)
+    if flow.server_mss:
+        limit = min(limit, flow.server_mss)
+    limit = max(limit - option_bytes, 1)
+    if len(payload) <= limit:
+        return [payload]
+    frame = flow.channel.protocol.frame
+    result: list[bytes] = []
+    first = at = 0
+    while at < len(payload):
+        size = frame(payload, at, len(payload)) or len(payload) - at
+        if at + size - first > limit and at > first:
+            result.append(payload[first:at])
+            first = at
+        at += size
+        while at - first > limit:
+            result.append(payload[first : first + limit])
+            first += limit
+    if first < len(payload):
+        result.append(payload[first:])
+    return result

@@ -1,0 +1,475 @@
+"""The pipeline: a packet in, a decision out. The same for live packets, for a capture and in the benchmark.
+
+    bytes -> decode -> flow table -> TCP stream (in order) -> protocol parser -> policy -> verdict
+
+It knows no sockets and no clocks. Hostile bytes never raise out of it: a malformed packet is a denial
+with a reason.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+
+from conduitfw import denial, stream, tcp
+from conduitfw.denial import Emission
+from conduitfw.flow import Flow, FlowTable, State
+from conduitfw.inspection import Findings
+from conduitfw.packet import RST, SYN, TCP, UDP, Packet, decode, unfinished_checksum
+from conduitfw.policy.compile import Tables
+from conduitfw.policy.model import Rule
+from conduitfw.protocols import Definition, Unit
+from conduitfw.reasons import Malformed, Reason
+
+TOMBSTONE_SECONDS = 60.0
+OPENING_SECONDS = 120.0  # a SYN is repeated for about that long
+CLOSED_SECONDS = 30.0  # after FIN or RST, for what is still under way
+IDLE_SECONDS = 24 * 3600.0
+UDP_IDLE_SECONDS = 600.0
+_SWEEP = 512  # flows looked at in one tick
+
+
+_COUNTERS = (
+    "packets", "accepted", "held", "denied", "units", "rewritten", "emitted", "flows_started", "flows_ended",
+)  # fmt: skip
+
+
+class Verdict(enum.Enum):
+    """What the policy says of a packet (on a monitored conduit: what it would have said)."""
+
+    ACCEPT = "accept"
+    DENY = "deny"
+    HOLD = "hold"  # nothing forbidden; some bytes wait for the rest of a unit, for an answer, or for a repeat
+
+
+class NoticeKind(enum.Enum):
+    """What a notice tells."""
+
+    DENIED = "denied"
+    FLOW_START = "flow-start"
+    FLOW_END = "flow-end"
+
+
+class Notice:
+    """Something that people or monitoring should know. Plain data; addresses are packed."""
+
+    __slots__ = (
+        "action", "address", "client", "client_port", "conduit", "from_client", "function", "function_name", "kind",
+        "kind_of_unit", "monitor", "protocol", "reason", "rule", "server", "server_port", "time", "transport",
+    )  # fmt: skip
+
+    def __init__(self, kind: NoticeKind, flow: Flow, time: float) -> None:
+        channel = flow.channel
+        self.kind = kind
+        self.time = time
+        self.transport = flow.transport
+        self.client, self.client_port = flow.client, flow.client_port
+        self.server, self.server_port = flow.server, flow.server_port
+        self.from_client = True
+        self.conduit = channel.conduit.name if channel is not None else ""
+        self.monitor = channel.monitor if channel is not None else False
+        self.protocol = channel.protocol.name if channel is not None else ""
+        self.rule = ""
+        self.reason: Reason | None = None
+        self.kind_of_unit = ""
+        self.function = -1
+        self.function_name = ""
+        self.address: tuple[int, ...] = ()
+        self.action = ""  # for DENIED: drop, reset or monitor
+
+    def describe(self, unit: Unit, protocol: Definition) -> None:
+        """Name the unit that was denied."""
+        self.kind_of_unit = unit.kind.value
+        self.address = unit.address
+        if unit.function >= 0:
+            self.function = unit.function
+            self.function_name = protocol.functions.name(unit.function)
+
+
+class Outcome:
+    """What to do with one packet, and what was found in it."""
+
+    __slots__ = ("emissions", "forward", "payload", "protocol", "reason", "rule", "units", "verdict")
+
+    def __init__(self, verdict: Verdict, forward: bool) -> None:
+        self.verdict = verdict
+        self.forward = forward  # whether the packet leaves; on a monitored conduit always
+        self.payload: bytes | None = None  # not None: it leaves with these bytes instead
+        self.rule: Rule | None = None
+        self.reason: Reason | None = None
+        self.units: list[Unit] = []
+        self.protocol: Definition | None = None
+        self.emissions: list[Emission] = []  # packets of our own, to be sent behind the verdict, in order
+
+
+class Pipeline:
+    """All stages, over one policy and one flow table."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        flows: FlowTable,
+        notices: Callable[[Notice], None],
+        *,
+        capture: bool = False,
+        any_protocol: bool = False,
+    ) -> None:
+        """`capture`: packets were recorded: nothing that we would have done happened to them.
+
+        `any_protocol`: deny only what is malformed (`replay --any`).
+        """
+        self.tables = tables
+        self.flows = flows
+        self.notices = notices
+        self._capture = capture
+        self._any = any_protocol
+        self.counters: dict[str, int] = dict.fromkeys(_COUNTERS, 0)
+
+    def decide(self, data: bytes, now: float, ifindex: int = 0, mac: bytes = b"", mark: int = 0) -> Outcome:
+        """Decide one IP packet (bytes behind the IP length are ignored).
+
+        `now` in seconds, never going back; `ifindex` and `mac` of the port and the sender it came from,
+        `mark` the packet mark, whose lowest 12 bits are the VLAN id.
+        """
+        self.counters["packets"] += 1
+        try:
+            packet = decode(data, verify_checksums=not self._capture)
+        except Malformed as malformed:
+            return self._refused(malformed.reason)
+        if self._capture and not self._plausible_checksum(data, packet):
+            return self._refused(Reason.BAD_CHECKSUM)
+        flow = self.flows.from_client[packet.transport].get(packet.key)
+        from_client = True
+        if flow is None:
+            flow = self.flows.from_server[packet.transport].get(packet.key)
+            from_client = False
+        findings = Findings(self._any)
+        if flow is None:
+            flow, from_client, reason = self._begin(packet, now)
+            if flow is None:
+                return self._refused(reason)
+        elif flow.channel is None and not self._find_channel(flow):
+            return self._no_longer_allowed(flow, now)
+        self.flows.mark(flow)
+        self._learn(flow, from_client, now, ifindex, mac, mark)
+        if packet.transport == UDP:
+            step = self._pass_udp(flow, packet, findings, from_client, now)
+        else:
+            before = flow.state
+            if from_client:
+                step = tcp.pass_client(flow, packet, findings, now)
+            else:
+                step = tcp.pass_server(flow, packet, findings, now)
+            if flow.state == State.OPEN and before in (State.ANSWERED, State.ASKING):
+                self._tell_start(flow, now)
+        return self._outcome(flow, packet, findings, step, from_client, now)
+
+    def _refused(self, reason: Reason) -> Outcome:
+        """A packet that belongs to no flow: it is dropped, and counted by its reason."""
+        self.counters["denied"] += 1
+        name = "refused_" + reason.code
+        self.counters[name] = self.counters.get(name, 0) + 1
+        outcome = Outcome(Verdict.DENY, False)
+        outcome.reason = reason
+        return outcome
+
+    @staticmethod
+    def _plausible_checksum(data: bytes, packet: Packet) -> bool:
+        """A capture's packet: right, or left to the sender's network card."""
+        try:
+            decode(data)
+        except Malformed:
+            return unfinished_checksum(packet)
+        return True
+
+    # --- flows ------------------------------------------------------------------------------------
+
+    def _begin(self, packet: Packet, now: float) -> tuple[Flow | None, bool, Reason]:
+        """A packet of no known flow: begin one where the policy names the two ends."""
+        from_client = True
+        channel = self.tables.channel(packet.transport, packet.source, packet.destination, packet.destination_port)
+        key = packet.key
+        if channel is None:
+            from_client = False
+            channel = self.tables.channel(packet.transport, packet.destination, packet.source, packet.source_port)
+            if channel is None:
+                return None, True, Reason.NO_CONDUIT
+            half = len(packet.source)
+            key = packet.destination + packet.source + packet.key[2 * half + 2 :] + packet.key[2 * half : 2 * half + 2]
+        observed = channel.monitor or self._capture
+        if packet.transport == TCP and not observed:
+            if packet.flags & SYN and not from_client:
+                return None, from_client, Reason.SERVER_OPENS
+            if packet.flags & RST:
+                return None, from_client, Reason.NO_SESSION
+        flow = self.flows.create(key, packet.transport, now)
+        if flow is None:
+            return None, from_client, Reason.TOO_MANY_FLOWS
+        flow.channel = channel
+        flow.session = channel.protocol.session(channel.lenient)
+        flow.observed = observed
+        if packet.transport == UDP:
+            flow.state = State.OPEN
+            self._tell_start(flow, now)
+        elif packet.flags & SYN:
+            flow.state = State.OPENING
+        elif observed:
+            flow.state = State.OPEN
+            flow.loose = True
+            flow.session.accept_unknown()
+            self._tell_start(flow, now)
+        else:
+            tcp.begin_midstream(flow, packet, from_client)
+        return flow, from_client, Reason.NO_CONDUIT
+
+    def _find_channel(self, flow: Flow) -> bool:
+        """After a hand-over or a reload: find again what the policy says of the flow's two ends."""
+        channel = self.tables.channel(flow.transport, flow.client, flow.server, flow.server_port)
+        if channel is None:
+            return False
+        flow.channel = channel
+        if flow.session is None:
+            flow.session = channel.protocol.session(channel.lenient)
+            if flow.session_bytes:
+                flow.session.restore(flow.session_bytes)
+                flow.session_bytes = b""
+        if flow.observed != (channel.monitor or self._capture) and not flow.held:
+            flow.observed = channel.monitor or self._capture
+        return True
+
+    def _learn(self, flow: Flow, from_client: bool, now: float, ifindex: int, mac: bytes, mark: int) -> None:
+        flow.last = now
+        if from_client:
+            flow.client_port_index = ifindex
+            if len(mac) == 6:
+                flow.client_mac = mac
+        else:
+            flow.server_port_index = ifindex
+            if len(mac) == 6:
+                flow.server_mac = mac
+        flow.vlan = mark & 0x0FFF
+
+    def _tell_start(self, flow: Flow, now: float) -> None:
+        self.counters["flows_started"] += 1
+        self.notices(Notice(NoticeKind.FLOW_START, flow, now))
+
+    def _forget(self, flow: Flow, now: float) -> None:
+        if flow.state not in (State.OPENING, State.TOMBSTONE):
+            self._tell_end(flow, now)
+        self.flows.remove(flow)
+
+    def _tell_end(self, flow: Flow, now: float) -> None:
+        self.counters["flows_ended"] += 1
+        self.notices(Notice(NoticeKind.FLOW_END, flow, now))
+
+    # --- UDP --------------------------------------------------------------------------------------
+
+    def _pass_udp(self, flow: Flow, packet: Packet, findings: Findings, from_client: bool, now: float) -> tcp.Step:
+        """A datagram holds whole units, and goes on if each of them may."""
+        assert flow.channel is not None and flow.session is not None
+        protocol, session = flow.channel.protocol, flow.session
+        payload = packet.payload
+        before = session.pack()
+        at, end = 0, len(payload)
+        while at < end:
+            try:
+                size = protocol.frame(payload, at, end)
+            except Malformed as malformed:
+                findings.deny(malformed.reason)
+                break
+            if size == 0 or at + size > end:
+                findings.deny(Reason.CUT_DATAGRAM)
+                break
+            unit = session.inspect(payload, at, at + size, from_client)
+            findings.units.append(unit)
+            if not findings.judge(flow, unit) and not flow.observed:
+                break
+            if unit.reason is None or not unit.reason.malformed:
+                session.commit(unit, now)
+            at += size
+        if end == 0:
+            findings.deny(Reason.CUT_DATAGRAM)
+        if findings.reason is not None and not flow.observed:
+            session.restore(before)
+            return tcp.Step(False)
+        return tcp.Step(True)
+
+    # --- the verdict ------------------------------------------------------------------------------
+
+    def _outcome(
+        self, flow: Flow, packet: Packet, findings: Findings, step: tcp.Step, from_client: bool, now: float
+    ) -> Outcome:
+        channel = flow.channel
+        assert channel is not None
+        counters = self.counters
+        outcome = Outcome(Verdict.ACCEPT, step.forward)
+        outcome.payload = step.payload
+        outcome.emissions = step.emissions
+        outcome.units = findings.units
+        outcome.rule = findings.rule
+        outcome.protocol = channel.protocol
+        counters["units"] += len(findings.units)
+        midstream = flow.state == State.ASKING and not channel.resync and not flow.observed
+        if midstream and findings.reason is None:
+            findings.deny(Reason.NO_SESSION)
+        reason = findings.reason
+        if reason is not None:
+            outcome.verdict = Verdict.DENY
+            outcome.reason = reason
+            outcome.rule = None
+            counters["denied"] += 1
+            outcome.forward = flow.observed or step.carries_allowed
+            self._carry_out(flow, outcome, findings, from_client, now, ends=midstream or reason not in tcp.PACKET_ONLY)
+        elif findings.waits and not findings.units:
+            outcome.verdict = Verdict.HOLD
+            counters["held"] += 1
+        else:
+            counters["accepted"] += 1
+        if outcome.payload is not None:
+            counters["rewritten"] += 1
+        counters["emitted"] += len(outcome.emissions)
+        self.flows.save(flow)
+        return outcome
+
+    def _carry_out(
+        self, flow: Flow, outcome: Outcome, findings: Findings, from_client: bool, now: float, *, ends: bool
+    ) -> None:
+        """Carry a denial out as the conduit asks. What was allowed in front of it goes on first."""
+        channel = flow.channel
+        assert channel is not None
+        reason = findings.reason
+        flow.denials += 1
+        action = "drop"
+        if flow.observed:
+            action = "monitor"
+        elif ends and flow.transport == TCP:
+            if reason is Reason.UNINSPECTED_BYTES and channel.resync:
+                self._lose_state(flow)
+            elif channel.on_deny == "reset" or reason in _ALWAYS_ENDS:
+                action = "reset"
+                outcome.emissions += denial.end(flow)
+                self._tell_end(flow, now)
+        if reason is Reason.ENDED:
+            return  # told when it was ended
+        notice = Notice(NoticeKind.DENIED, flow, now)
+        notice.from_client = from_client
+        notice.reason = reason
+        notice.action = action
+        if findings.denied is not None:
+            notice.describe(findings.denied, channel.protocol)
+        self.notices(notice)
+
+    @staticmethod
+    def _lose_state(flow: Flow) -> None:
+        """The kernel passed bytes that nobody inspected: begin again from what the server says (tcp-rules.md, 9)."""
+        flow.state = State.ASKING
+        flow.client_known = flow.scale_known = False
+        flow.window_scale = 0
+        flow.loose = True
+        flow.held = flow.partial = b""
+        flow.head_since = 0.0
+        if flow.session is not None:
+            flow.session.accept_unknown()
+
+    def _no_longer_allowed(self, flow: Flow, now: float) -> Outcome:
+        outcome = self._refused(Reason.POLICY_CHANGED)
+        if flow.transport == TCP and flow.state != State.TOMBSTONE and not flow.observed:
+            outcome.emissions = denial.end(flow)
+            self.flows.save(flow)
+        return outcome
+
+    # --- time and reload --------------------------------------------------------------------------
+
+    def tick(self, now: float) -> list[Emission]:
+        """Time-outs; call it about every 100 ms. Gives packets to send."""
+        emissions: list[Emission] = []
+        while self.flows.suspects:
+            emissions += self._end_now(self.flows.suspects.pop(), Reason.QUARANTINED, now)
+        for flow in self.flows.portion(_SWEEP):
+            if _expired(flow, now):
+                self._forget(flow, now)
+                continue
+            if flow.transport != TCP or flow.state not in (State.ANSWERED, State.OPEN) or flow.observed:
+                continue
+            if flow.channel is None and not self._find_channel(flow):
+                continue
+            emissions += self._time_out(flow, now)
+        self.counters["emitted"] += len(emissions)
+        return emissions
+
+    def _time_out(self, flow: Flow, now: float) -> list[Emission]:
+        assert flow.channel is not None and flow.session is not None
+        timeout = flow.channel.transaction_timeout
+        if flow.session.overdue(now, timeout):
+            return self._end_now(flow, Reason.NO_ANSWER, now)
+        if not flow.kept:
+            return []
+        if stream.keeps_head(flow):
+            if now - flow.head_since > timeout:
+                return self._end_now(flow, Reason.HEAD_TIMEOUT, now)
+            return []
+        findings = Findings()
+        self.flows.mark(flow)
+        released = tcp.release(flow, findings, now)
+        self.flows.save(flow)
+        if findings.reason is not None:
+            released += self._end_now(flow, findings.reason, now)
+        return released
+
+    def _end_now(self, flow: Flow, reason: Reason, now: float) -> list[Emission]:
+        """End a flow outside of any packet of its own, and tell why."""
+        if flow.channel is None:
+            self._find_channel(flow)
+        notice = Notice(NoticeKind.DENIED, flow, now)
+        notice.reason = reason
+        notice.action = "reset"
+        self.notices(notice)
+        emissions: list[Emission] = []
+        if flow.transport == TCP:
+            emissions = denial.end(flow)
+        flow.state = State.TOMBSTONE
+        flow.last = now
+        self.flows.save(flow)
+        self._tell_end(flow, now)
+        return emissions
+
+    def swap(self, tables: Tables, now: float) -> list[Emission]:
+        """Take a new policy, between two packets. Sessions that it no longer allows are ended."""
+        self.tables = tables
+        emissions: list[Emission] = []
+        for flow in self.flows:
+            flow.channel = None
+            if flow.state == State.TOMBSTONE:
+                continue
+            if not self._find_channel(flow):
+                if flow.observed:
+                    self._forget(flow, now)
+                else:
+                    emissions += self._end_now(flow, Reason.POLICY_CHANGED, now)
+        return emissions
+
+
+# These end the flow whatever `on_deny` says: dropping would leave both sides waiting for ever.
+_ALWAYS_ENDS = frozenset(
+    (
+        Reason.NO_SESSION,
+        Reason.UNINSPECTED_BYTES,
+        Reason.UNFINISHED,
+        Reason.NO_WINDOW_SCALE,
+        Reason.BYTES_LOST,
+        Reason.QUARANTINED,
+    )
+)
+
+
+def _expired(flow: Flow, now: float) -> bool:
+    idle = now - flow.last
+    if flow.transport == UDP:
+        return idle > UDP_IDLE_SECONDS
+    if flow.state == State.TOMBSTONE:
+        return idle > TOMBSTONE_SECONDS
+    if flow.state in (State.OPENING, State.ANSWERED):
+        return idle > OPENING_SECONDS
+    if flow.closing or (flow.client_ended and flow.server_ended):
+        return idle > CLOSED_SECONDS
+    return idle > IDLE_SECONDS
