@@ -166,18 +166,6 @@ def _checksum_right(data: bytes, segment_at: int, addresses: bytes, transport: i
     return (total + int.from_bytes(addresses, "big") + transport + length) % 0xFFFF == 0
 
 
-def unfinished_checksum(packet: Packet) -> bool:
-    """Whether the checksum field holds only the pseudo-header's sum, or nothing.
-
-    That is what a capture taken on the sender shows where its network card finishes the sum.
-    """
-    data, at = packet.data, packet.segment_at
-    field = _U16.unpack_from(data, at + (16 if packet.transport == TCP else 6))[0]
-    addresses = data[12:20] if packet.version == 4 else data[8:40]
-    pseudo = (int.from_bytes(addresses, "big") + packet.transport + len(data) - at) % 0xFFFF
-    return bool(field == 0 or field % 0xFFFF == pseudo)
-
-
 def _decode_udp(packet: Packet) -> None:
     data, at = packet.data, packet.segment_at
     if len(data) - at < 8:

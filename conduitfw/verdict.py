@@ -15,7 +15,7 @@ from conduitfw import denial, stream, tcp
 from conduitfw.denial import Emission
 from conduitfw.flow import Flow, FlowTable, State
 from conduitfw.inspection import Findings
-from conduitfw.packet import RST, SYN, TCP, UDP, Packet, decode, unfinished_checksum
+from conduitfw.packet import RST, SYN, TCP, UDP, Packet, decode
 from conduitfw.policy.compile import Tables
 from conduitfw.policy.model import Rule
 from conduitfw.protocols import Definition, Unit
@@ -125,19 +125,27 @@ class Pipeline:
         self._any = any_protocol
         self.counters: dict[str, int] = dict.fromkeys(_COUNTERS, 0)
 
-    def decide(self, data: bytes, now: float, ifindex: int = 0, mac: bytes = b"", mark: int = 0) -> Outcome:
+    def decide(
+        self,
+        data: bytes,
+        now: float,
+        ifindex: int = 0,
+        mac: bytes = b"",
+        mark: int = 0,
+        *,
+        verify_checksums: bool = True,
+    ) -> Outcome:
         """Decide one IP packet (bytes behind the IP length are ignored).
 
         `now` in seconds, never going back; `ifindex` and `mac` of the port and the sender it came from,
-        `mark` the packet mark, whose lowest 12 bits are the VLAN id.
+        `mark` the packet mark, whose lowest 12 bits are the VLAN id. `verify_checksums` is False only for
+        packets of a capture whose sender left them to its network card.
         """
         self.counters["packets"] += 1
         try:
-            packet = decode(data, verify_checksums=not self._capture)
+            packet = decode(data, verify_checksums=verify_checksums)
         except Malformed as malformed:
             return self._refused(malformed.reason)
-        if self._capture and not self._plausible_checksum(data, packet):
-            return self._refused(Reason.BAD_CHECKSUM)
         flow = self.flows.from_client[packet.transport].get(packet.key)
         from_client = True
         if flow is None:
@@ -172,15 +180,6 @@ class Pipeline:
         outcome = Outcome(Verdict.DENY, False)
         outcome.reason = reason
         return outcome
-
-    @staticmethod
-    def _plausible_checksum(data: bytes, packet: Packet) -> bool:
-        """A capture's packet: right, or left to the sender's network card."""
-        try:
-            decode(data)
-        except Malformed:
-            return unfinished_checksum(packet)
-        return True
 
     # --- flows ------------------------------------------------------------------------------------
 
