@@ -1,0 +1,192 @@
+"""The event log: JSON lines, one event each, in a bounded file. Runs in the control process.
+
+Denials that repeat within a window are folded: the first is written at once, the others are counted
+and told by one line when the window ends. A full, slow or missing disk loses events, which are
+counted and told afterwards; it never raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from conduitfw.observe.ecs import document, repeated
+from conduitfw.runtime.messages import EngineKind, EngineNotice, FlowNotice, Message
+
+DEFAULT_PATH = "/var/log/conduitfw/events.jsonl"
+WINDOW = 10.0  # seconds in which equal denials are folded
+FOLDED_MAX = 4096  # kinds of denial that are remembered at a time
+FILE_MAX = 64 << 20  # bytes: then the file is moved to PATH.1, and what was there is gone
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass
+class _Folded:
+    first: float
+    last: FlowNotice
+    count: int = 0  # beyond the first, which was written
+
+
+class Folding:
+    """Equal denials within a window become one. Bounded."""
+
+    def __init__(self, window: float = WINDOW, limit: int = FOLDED_MAX) -> None:
+        self._window = window
+        self._limit = limit
+        self._known: dict[tuple[object, ...], _Folded] = {}  # in order of their first
+
+    def take(self, notice: FlowNotice) -> list[dict[str, Any]]:
+        """The documents to write now: none where an equal denial was written within the window."""
+        key = (
+            notice.conduit,
+            notice.client,
+            notice.server,
+            notice.server_port,
+            notice.transport,
+            notice.from_client,
+            notice.protocol,
+            notice.rule,
+            notice.reason,
+            notice.unit,
+            notice.function,
+            notice.address,
+            notice.action,
+        )  # fmt: skip  (the client's port is left out: each new try has another)
+        known = self._known.get(key)
+        if known is not None and notice.time - known.first <= self._window:
+            known.last = notice
+            known.count += 1
+            return []
+        documents = []
+        if known is not None:
+            documents += self._close(key)
+        elif len(self._known) >= self._limit:
+            documents += self._close(next(iter(self._known)))
+        self._known[key] = _Folded(notice.time, notice)
+        return [*documents, document(notice)]
+
+    def expire(self, now: float) -> list[dict[str, Any]]:
+        """What stands for the windows that have ended by `now` (CLOCK_MONOTONIC)."""
+        documents = []
+        while self._known:
+            key, folded = next(iter(self._known.items()))
+            if now - folded.first <= self._window:
+                break
+            documents += self._close(key)
+        return documents
+
+    def _close(self, key: tuple[object, ...]) -> list[dict[str, Any]]:
+        folded = self._known.pop(key)
+        return [repeated(folded.last, folded.count, folded.first)] if folded.count else []
+
+
+class EventLog:
+    """The sink of the control process (runtime/messages.py, Sink)."""
+
+    def __init__(self, path: str = DEFAULT_PATH, *, window: float = WINDOW, file_max: int = FILE_MAX) -> None:
+        """`path`: a file, whose folder is made where it is missing, or "-" for standard output."""
+        self._path = path
+        self._file_max = file_max
+        self._folding = Folding(window)
+        self._descriptor = -1
+        self._torn = False  # the last line was cut by a full disk
+        self._written = self._unwritten = self._folded = 0
+        self._lost = 0  # on their way here, as last told by `tick`
+        self._told = 0  # events lost that the log speaks of already
+        self._open()
+
+    # --- the sink ---------------------------------------------------------------------------------
+
+    def put(self, message: Message) -> None:
+        """Write one event, or count it among its equals."""
+        if isinstance(message, FlowNotice) and message.kind == "denied":
+            documents = self._folding.take(message)
+            self._folded += not documents
+        else:
+            documents = [document(message)]
+        for found in documents:
+            self._write(found)
+
+    def tick(self, lost: int) -> None:
+        """Time has passed: end windows, tell losses, follow a file that was moved away."""
+        self._lost = lost
+        self._follow()
+        for found in self._folding.expire(time.monotonic()):
+            self._write(found)
+        missing = self._lost + self._unwritten - self._told
+        if missing > 0:
+            told = self._lost + self._unwritten
+            detail = {"lost": missing, "on_the_way": self._lost, "unwritten": self._unwritten}
+            if self._write(document(EngineNotice(EngineKind.EVENTS_LOST, time.monotonic(), detail)), counts=False):
+                self._told = told
+
+    def reopen(self) -> None:
+        """Begin a new file where the old one was moved away (logrotate)."""
+        if self._path != "-" and self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._open()
+
+    def close(self) -> None:
+        """Write what is folded, and close."""
+        for found in self._folding.expire(float("inf")):
+            self._write(found)
+        if self._path != "-" and self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def figures(self) -> dict[str, int]:
+        """Counters for `status`. `folded` are counted in other events; `unwritten` are lost."""
+        return {"written": self._written, "folded": self._folded, "unwritten": self._unwritten}
+
+    # --- the file ---------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        if self._path == "-":
+            self._descriptor = sys.stdout.fileno()
+            return
+        with contextlib.suppress(OSError):  # tried again with every event
+            os.makedirs(os.path.dirname(self._path) or ".", mode=0o750, exist_ok=True)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._descriptor = os.open(self._path, flags, 0o640)
+
+    def _follow(self) -> None:
+        """Reopen where the path leads elsewhere now; begin a new file where this one is long enough."""
+        if self._path == "-" or self._descriptor < 0:
+            return
+        with contextlib.suppress(OSError):
+            ours = os.fstat(self._descriptor)
+            try:
+                there = os.stat(self._path)
+            except FileNotFoundError:
+                self.reopen()
+                return
+            if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+                self.reopen()
+            elif ours.st_size >= self._file_max:
+                os.replace(self._path, self._path + ".1")
+                self.reopen()
+
+    def _write(self, found: dict[str, Any], *, counts: bool = True) -> bool:
+        line = (b"\n" if self._torn else b"") + _encode(found) + b"\n"
+        if self._descriptor < 0:
+            self._open()
+        try:
+            done = os.write(self._descriptor, line)
+        except OSError:
+            done = 0
+        if done == len(line):
+            self._torn = False
+            self._written += counts
+            return True
+        if done:
+            self._torn = True
+        self._unwritten += counts
+        return False

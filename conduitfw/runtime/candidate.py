@@ -1,0 +1,70 @@
+"""A policy on trial: read, checked, compiled and printed as a ruleset in a process of its own.
+
+Whatever a file does to the reader (an error, a thousand errors, all of the memory) happens there. The
+supervisor gets the checked policy, or the problems, and has read no YAML.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from conduitfw.policy.compile import compile_policy
+from conduitfw.policy.model import Policy
+from conduitfw.runtime import child
+
+TIME_ALLOWED = 60.0  # seconds
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of it. `problems` are plain data for people and `--json`; `policy` is None where it was refused."""
+
+    policy: Policy | None = None
+    problems: list[dict[str, Any]] = field(default_factory=list)
+
+
+# Reads and checks files, and proves that the host's ruleset can be made of them; raises nothing.
+Examine = Callable[[Sequence[str]], Trial]
+
+
+class Candidate:
+    """The process, and its result."""
+
+    def __init__(self, paths: Sequence[str], examine: Examine) -> None:
+        """Fork it. It writes into memory, so it never waits for a reader."""
+        self._memory = os.memfd_create("conduitfw-candidate")
+        self._deadline = time.monotonic() + TIME_ALLOWED
+        self._ended: str | None = None
+
+        def main() -> None:
+            trial = examine(paths)
+            if trial.policy is not None:
+                compile_policy(trial.policy)
+            with os.fdopen(os.dup(self._memory), "wb") as file:
+                pickle.dump(trial, file)
+
+        self._pid = child.fork("cfw-candidate", main)
+
+    def result(self, now: float) -> Trial | None:
+        """What came of it, once; None while it works. `now`: seconds of CLOCK_MONOTONIC."""
+        if now > self._deadline:
+            child.kill(self._pid)
+        ended = child.reap(self._pid)
+        if ended is None:
+            return None
+        try:
+            if ended != "exit 0":
+                late = f" after {TIME_ALLOWED:.0f} s" if now > self._deadline else ""
+                return Trial(problems=[{"severity": "error", "message": f"the check ended by itself{late}: {ended}"}])
+            os.lseek(self._memory, 0, os.SEEK_SET)
+            with os.fdopen(os.dup(self._memory), "rb") as file:
+                trial = pickle.load(file)  # noqa: S301  (written by our own child)
+            assert isinstance(trial, Trial)
+            return trial
+        finally:
+            os.close(self._memory)

@@ -1,0 +1,76 @@
+"""Forked children: they die with the supervisor, and leave without running a destructor.
+
+A child that left by `sys.exit` would run the queue objects' destructors, which unbind the queues of
+everybody (DESIGN.md, 2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def fork(name: str, main: Callable[[], None]) -> int:
+    """Fork a child that runs `main` and ends; gives its process id. `name`: at most 15 characters.
+
+    The child dies with its parent, and hears no signal that is meant for the supervisor: a terminal's
+    Ctrl-C and a service manager's SIGTERM go to all, and it is the supervisor who ends its children.
+    """
+    parent = os.getpid()
+    # What exists now is never garbage in the child, and its pages stay shared (it is never touched).
+    gc.freeze()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _libc.prctl(_PR_SET_NAME, name.encode()[:15])
+        if os.getppid() == parent:  # else it died before we asked to be told
+            main()
+        status = 0
+    except BaseException:  # noqa: BLE001  (whatever it is, nothing may unwind into the supervisor's frames)
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+
+
+def reap(pid: int) -> str | None:
+    """How the child ended, in words ("signal 9 (SIGKILL)", "exit 1"); None while it lives."""
+    try:
+        found, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return "gone"
+    if not found:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exit {code}"
+    try:
+        return f"signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:  # a real-time signal has no name
+        return f"signal {-code}"
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, also for one that is stopped. No error where it is gone already."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

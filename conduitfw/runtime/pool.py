@@ -1,0 +1,295 @@
+"""The workers: one for each place, and a prepared one that waits. Kept alive, and exchanged.
+
+A *place* is a set of queues and a slot of shared memory; a *member* is a process that serves it. A
+member is forked with the tables of a policy, prepares itself and waits for an order, so the same few
+steps replace a dead member, a silent one, and one whose policy is no longer the newest.
+"""
+
+from __future__ import annotations
+
+import enum
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from conduitfw.policy.compile import Tables
+from conduitfw.runtime import child
+from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, pair, receive, send
+from conduitfw.runtime.shared import Slot
+
+QUICK = 3.0  # seconds: a member that served for less is part of a crash loop
+WINDOW = 10.0  # seconds in which quick deaths are counted
+PATIENCE = 3  # quick deaths before the next start waits
+LONGEST_WAIT = 1.0  # seconds
+HOPELESS = 8  # quick deaths in the window: no worker can be kept alive
+PROVEN = 1.0  # seconds of service after which one can
+PREPARATION = 30.0  # seconds for a member to become ready, or to begin to serve
+
+Run = Callable[[Tables, socket.socket], None]
+
+
+class MemberState(enum.Enum):
+    """Where a member stands."""
+
+    PREPARING = "preparing"
+    READY = "ready"
+    ORDERED = "ordered"  # told to serve
+    SERVING = "serving"
+    LEAVING = "leaving"  # told to leave
+    LEFT = "left"  # serves no more; its process is about to end
+    KILLED = "killed"  # by us, for its silence
+
+
+@dataclass
+class Member:
+    """One worker process. `since`: when it entered its state (CLOCK_MONOTONIC)."""
+
+    pid: int
+    end: socket.socket
+    state: MemberState
+    since: float
+    served_since: float | None = None
+
+    def enter(self, state: MemberState, now: float) -> None:
+        """Change the state."""
+        self.state, self.since = state, now
+        if state is MemberState.SERVING:
+            self.served_since = now
+
+
+@dataclass
+class Place:
+    """What one member serves at a time."""
+
+    index: int
+    slot: Slot
+    member: Member | None = None
+    heir: Member | None = None  # of a new policy, until the member has left
+    restarts: int = 0
+
+
+@dataclass
+class Pool:
+    """All places, the spare member, and the rules by which they are filled."""
+
+    places: list[Place]
+    tables: Tables
+    run: Run  # what a forked member does
+    notifier: Notifier
+    silence: float  # seconds without a heartbeat after which a member is killed
+    spare: Member | None = None
+    next_start: float = 0.0
+    _quick_deaths: deque[float] = field(default_factory=deque)
+    _parting: list[Member] = field(default_factory=list)
+    _exchanging: bool = False
+
+    # --- what the supervisor asks -----------------------------------------------------------------
+
+    @property
+    def serving(self) -> bool:
+        """Whether every place is served."""
+        return all(place.member is not None and place.member.state is MemberState.SERVING for place in self.places)
+
+    def hopeless(self, now: float) -> bool:
+        """Whether no worker can be kept alive."""
+        while self._quick_deaths and now - self._quick_deaths[0] > WINDOW:
+            self._quick_deaths.popleft()
+        return len(self._quick_deaths) >= HOPELESS
+
+    def proven(self, now: float) -> bool:
+        """Whether every place has been served long enough to rely on it."""
+        return self.serving and all(place.member and now - place.member.since >= PROVEN for place in self.places)
+
+    def descriptors(self) -> list[int]:
+        """What to poll: something to read there means that `step` has work."""
+        return [member.end.fileno() for member in self._members()]
+
+    def _members(self) -> list[Member]:
+        of_places = [member for place in self.places for member in (place.member, place.heir) if member is not None]
+        return [*of_places, *([self.spare] if self.spare is not None else []), *self._parting]
+
+    # --- one step of the loop ---------------------------------------------------------------------
+
+    def step(self, now: float, on_time_since: float) -> None:
+        """Hear reports, bury the dead, end the silent, fill what is empty.
+
+        `on_time_since`: since when the supervisor's own steps came on time. A machine that stood still
+        made everybody silent, and kills nobody.
+        """
+        for member in self._members():
+            self._hear(member, now)
+        for place in self.places:
+            self._look_after(place, now, on_time_since)
+        if self.spare is not None and self._has_died(self.spare, now):
+            self.spare = None
+        self._parting = [member for member in self._parting if not self._has_gone(member)]
+        if now < self.next_start:
+            return
+        for place in self.places:
+            if place.member is None:
+                self._fill(place, Order.TAKE_OVER if place.restarts else Order.SERVE, now)
+        if self.spare is None and not self._exchanging:
+            self.spare = self._fork(self.tables, now)
+
+    def _hear(self, member: Member, now: float) -> bool:
+        """Take in what a member reports; gives whether it has left."""
+        while data := receive(member.end):
+            if data == Report.READY and member.state is MemberState.PREPARING:
+                member.enter(MemberState.READY, now)
+            elif data == Report.SERVING:
+                member.enter(MemberState.SERVING, now)
+            elif data == Report.LEFT:
+                member.enter(MemberState.LEFT, now)
+        return member.state is MemberState.LEFT
+
+    def _look_after(self, place: Place, now: float, on_time_since: float) -> None:
+        if place.heir is not None and self._has_died(place.heir, now):
+            place.heir = None
+        member = place.member
+        if member is None:
+            return
+        if member.state is MemberState.LEFT:
+            place.member = None
+            self._parting.append(member)
+            self._fill(place, Order.SERVE, now)
+            return
+        if (ended := child.reap(member.pid)) is not None:
+            left = self._hear(member, now)  # what it said last
+            member.end.close()
+            place.member = None
+            if not left:
+                place.restarts += 1
+                self.notifier.engine(EngineKind.WORKER_DEATH, place=place.index, pid=member.pid, ended=ended)
+                self._delay_after_death(now, quick=member.served_since is None or now - member.served_since < QUICK)
+            if left or (self._exchanging and place.heir is not None):
+                self._fill(place, Order.SERVE if left else Order.TAKE_OVER, now)
+            return
+        allowed = self.silence if member.state in (MemberState.SERVING, MemberState.LEAVING) else PREPARATION
+        if member.state is not MemberState.KILLED and now - max(place.slot.heartbeat, on_time_since) > allowed:
+            member.enter(MemberState.KILLED, now)
+            self.notifier.engine(EngineKind.WORKER_SILENT, place=place.index, pid=member.pid, seconds=allowed)
+            child.kill(member.pid)  # reaped by a later step: a place is filled only when it is dead
+
+    def _has_died(self, member: Member, now: float) -> bool:
+        """For members that wait: dead, or not ready in time."""
+        if member.state is MemberState.PREPARING and now - member.since > PREPARATION:
+            child.kill(member.pid)
+        if (ended := child.reap(member.pid)) is None:
+            return False
+        member.end.close()
+        self.notifier.engine(EngineKind.WORKER_DEATH, place=-1, pid=member.pid, ended=ended)
+        self._delay_after_death(now, quick=member.state is MemberState.PREPARING)
+        return True
+
+    def _has_gone(self, member: Member) -> bool:
+        if child.reap(member.pid) is None:
+            return False
+        member.end.close()
+        return True
+
+    def _delay_after_death(self, now: float, *, quick: bool) -> None:
+        if not quick:
+            return
+        self._quick_deaths.append(now)
+        self.hopeless(now)  # forgets old ones
+        excess = len(self._quick_deaths) - PATIENCE
+        if excess > 0:
+            self.next_start = now + min(LONGEST_WAIT, 0.05 * 2 ** min(excess - 1, 10))
+
+    def forgive(self) -> None:
+        """A worker lives: earlier deaths count no more."""
+        self._quick_deaths.clear()
+
+    # --- filling a place --------------------------------------------------------------------------
+
+    def _fork(self, tables: Tables, now: float) -> Member:
+        ours, theirs = pair()
+
+        def main() -> None:
+            ours.close()
+            self.run(tables, theirs)
+
+        pid = child.fork("cfw-worker", main)
+        theirs.close()
+        return Member(pid, ours, MemberState.PREPARING, now)
+
+    def _fill(self, place: Place, order: Order, now: float) -> None:
+        """Let the heir, else the spare, else a new member serve. It reads the order as soon as it is ready."""
+        if self._exchanging and place.heir is not None:
+            member, place.heir = place.heir, None
+        elif self.spare is not None:
+            member, self.spare = self.spare, None
+        else:
+            member = self._fork(self.tables, now)
+        place.slot.beat(now)
+        send(member.end, order + bytes((place.index,)))
+        member.enter(MemberState.ORDERED, now)
+        place.member = member
+
+    # --- a new policy -----------------------------------------------------------------------------
+
+    def prepare(self, tables: Tables, now: float) -> None:
+        """Fork an heir for every place, with the new tables. Those who serve go on."""
+        self.cancel()
+        for place in self.places:
+            place.heir = self._fork(tables, now)
+
+    def prepared(self) -> bool | None:
+        """Whether all heirs wait for their order; None where one has died."""
+        heirs = [place.heir for place in self.places]
+        if any(heir is None for heir in heirs):
+            return None
+        return all(heir is not None and heir.state is MemberState.READY for heir in heirs)
+
+    def cancel(self) -> None:
+        """Give the heirs up."""
+        for place in self.places:
+            if place.heir is not None:
+                child.kill(place.heir.pid)
+                self._parting.append(place.heir)
+                place.heir = None
+
+    def exchange(self, tables: Tables, now: float) -> None:
+        """The new policy is the policy: every member finishes its packet and leaves, its heir goes on.
+
+        Two policies never decide for one place at a time, and what arrives between them waits in the
+        kernel's queue.
+        """
+        self.tables = tables
+        self._exchanging = True
+        if self.spare is not None:
+            child.kill(self.spare.pid)
+            self._parting.append(self.spare)
+            self.spare = None
+        for place in self.places:
+            if place.member is None:
+                self._fill(place, Order.TAKE_OVER, now)
+            else:
+                send(place.member.end, Order.LEAVE)
+                if place.member.state is MemberState.SERVING:
+                    place.member.enter(MemberState.LEAVING, now)
+                else:  # it was about to begin with the old policy
+                    child.kill(place.member.pid)
+
+    def exchanged(self) -> bool:
+        """Whether the new policy decides at every place."""
+        done = self.serving and not any(place.heir for place in self.places)
+        if done:
+            self._exchanging = False
+        return done
+
+    def stop(self, within: float) -> None:
+        """Let everybody finish the packet in hand and end; after `within` seconds kill who has not."""
+        for member in self._members():
+            send(member.end, Order.LEAVE)
+        deadline = time.monotonic() + within
+        left = {member.pid for member in self._members()}
+        while left:
+            left = {pid for pid in left if child.reap(pid) is None}
+            if left and time.monotonic() > deadline:
+                for pid in left:
+                    child.kill(pid)
+            if left:
+                time.sleep(0.002)

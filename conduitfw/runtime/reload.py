@@ -1,0 +1,92 @@
+"""A reload, step by step, beside the supervisor's other work (docs/decisions/0004-reload.md).
+
+checking: a candidate process reads the files; preparing: heirs are forked with the new tables;
+exchanging: the ruleset is in the kernel, and one worker after the other finishes its packet and leaves
+its place to its heir. Until the ruleset is loaded, whatever goes wrong leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from conduitfw.policy.compile import Tables, compile_policy
+from conduitfw.policy.model import Policy
+from conduitfw.runtime.candidate import Candidate, Examine, Trial
+from conduitfw.runtime.pool import Pool
+
+PREPARE_WITHIN = 30.0  # seconds
+EXCHANGE_WITHIN = 10.0
+
+
+class Phase(enum.Enum):
+    """What a reload is waiting for."""
+
+    CHECKING = "checking"
+    PREPARING = "preparing"
+    EXCHANGING = "exchanging"
+
+
+class Reload:
+    """One reload. `step` until it gives the answer."""
+
+    def __init__(self, paths: Sequence[str], examine: Examine, pool: Pool, install: Callable[[Policy], None]) -> None:
+        """`install` loads a policy's ruleset in one transaction, and raises OSError where the kernel refuses it."""
+        self.paths = tuple(paths)
+        self.policy: Policy | None = None  # of the new rules, from the checking on
+        self.in_force = False  # whether the new policy has become the policy
+        self.phase = Phase.CHECKING
+        self._candidate = Candidate(paths, examine)
+        self._pool = pool
+        self._install = install
+        self._tables: Tables | None = None
+        self._problems: list[dict[str, Any]] = []
+        self._deadline = 0.0
+
+    def step(self, now: float) -> dict[str, Any] | None:
+        """The answer (`ok`, `problems`, `error`) as soon as there is one. `now`: seconds of CLOCK_MONOTONIC."""
+        if self.phase is Phase.CHECKING:
+            trial = self._candidate.result(now)
+            return self._prepare(trial, now) if trial is not None else None
+        if self.phase is Phase.PREPARING:
+            return self._exchange(now)
+        if self._pool.exchanged():
+            return {"ok": True, "problems": self._problems}
+        if now > self._deadline:
+            return {
+                "ok": False,
+                "problems": self._problems,
+                "error": "the new policy is loaded, but no worker serves with it yet",
+            }
+        return None
+
+    def _prepare(self, trial: Trial, now: float) -> dict[str, Any] | None:
+        self._problems = trial.problems
+        if trial.policy is None:
+            return {"ok": False, "problems": trial.problems, "error": "the policy was refused; nothing was changed"}
+        self.policy = trial.policy
+        self._tables = compile_policy(trial.policy)
+        self._pool.prepare(self._tables, now)
+        self.phase, self._deadline = Phase.PREPARING, now + PREPARE_WITHIN
+        return None
+
+    def _exchange(self, now: float) -> dict[str, Any] | None:
+        assert self.policy is not None and self._tables is not None
+        prepared = self._pool.prepared()
+        if prepared is None or (not prepared and now > self._deadline):
+            return self._give_up("a worker with the new policy could not start; nothing was changed")
+        if not prepared:
+            return None
+        try:
+            self._install(self.policy)
+        except OSError as error:
+            return self._give_up(f"the kernel refused the new ruleset; nothing was changed: {error}")
+        self.in_force = True
+        self._pool.exchange(self._tables, now)
+        self.phase, self._deadline = Phase.EXCHANGING, now + EXCHANGE_WITHIN
+        return None
+
+    def _give_up(self, error: str) -> dict[str, Any]:
+        self._pool.cancel()
+        return {"ok": False, "problems": self._problems, "error": error}

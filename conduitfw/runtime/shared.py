@@ -1,0 +1,103 @@
+"""Memory that every process sees: heartbeats and counters, one slot a process. Fixed layout.
+
+The supervisor creates it before it forks, so it outlives each of them. A slot has one writer at a
+time, and any number of readers, who take no lock: an aligned 64-bit number is written at once, and
+the larger block (a worker's own counters, by name) carries a sequence number that tells a reader to
+look again.
+"""
+
+from __future__ import annotations
+
+import enum
+import mmap
+import struct
+
+import msgspec
+
+SLOT_SIZE = 8192
+_BLOCK_AT = 1024  # within a slot: sequence (odd: being written), length, bytes
+_BLOCK_HEAD = 16
+_BLOCK_ROOM = SLOT_SIZE - _BLOCK_AT - _BLOCK_HEAD
+_BLOCK = struct.Struct("=QQ")
+
+
+class Counter(enum.IntEnum):
+    """The numbers of a slot, by their place in it. They only grow, also over a successor's start."""
+
+    PACKETS = 1  # taken from the queue
+    FORWARDED = 2
+    CHANGED = 3  # of these: with other bytes than they came with
+    DROPPED = 4
+    ENGINE_ERRORS = 5  # packets dropped because the engine failed on them
+    EMISSIONS = 6  # packets of our own that were handed to the kernel
+    EMISSIONS_FAILED = 7
+    UNDECIDED = 8  # times a successor dropped what its predecessor had in hand
+    NOTICES = 9  # events handed to the control process
+    NOTICES_LOST = 10  # events that its socket had no room for
+    STARTS = 11  # times a process began to serve this slot
+
+
+class Slot:
+    """One process's part of the memory."""
+
+    def __init__(self, view: memoryview) -> None:
+        """`view`: SLOT_SIZE bytes."""
+        self._heartbeat = view[:8].cast("d")
+        # A plain sequence of 64-bit numbers, so that the packet path can say counters[PACKETS] += 1.
+        self.counters = view[:_BLOCK_AT].cast("Q")
+        self._block = view[_BLOCK_AT:]
+
+    def beat(self, now: float) -> None:
+        """Say that this process lives. `now`: seconds of CLOCK_MONOTONIC."""
+        self._heartbeat[0] = now
+
+    @property
+    def heartbeat(self) -> float:
+        """When `beat` was last called (seconds of CLOCK_MONOTONIC)."""
+        return float(self._heartbeat[0])
+
+    def totals(self) -> dict[str, int]:
+        """All counters, by their names in small letters."""
+        return {counter.name.lower(): int(self.counters[counter]) for counter in Counter}
+
+    def publish(self, named: dict[str, int]) -> bool:
+        """Write counters that have names of their own. False where they do not fit: nothing is changed."""
+        data = msgspec.msgpack.encode(named)
+        if len(data) > _BLOCK_ROOM:
+            return False
+        block = self._block
+        sequence = _BLOCK.unpack_from(block)[0] | 1  # a writer that died in here left it odd
+        _BLOCK.pack_into(block, 0, sequence, len(data))
+        block[_BLOCK_HEAD : _BLOCK_HEAD + len(data)] = data
+        _BLOCK.pack_into(block, 0, sequence + 1, len(data))
+        return True
+
+    def published(self) -> dict[str, int]:
+        """What `publish` wrote last; empty where nothing was, or its writer died in the midst of it."""
+        block = self._block
+        for _ in range(100):
+            sequence, length = _BLOCK.unpack_from(block)
+            if sequence == 0:
+                return {}
+            data = bytes(block[_BLOCK_HEAD : _BLOCK_HEAD + min(length, _BLOCK_ROOM)])
+            if sequence % 2 == 0 and _BLOCK.unpack_from(block)[0] == sequence:
+                return msgspec.msgpack.decode(data, type=dict[str, int])
+        return {}
+
+
+class Shared:
+    """The slots: one for the supervisor, one for control, one for each worker's place."""
+
+    def __init__(self, workers: int) -> None:
+        """Zeroed memory for `workers` places, shared with every process forked from here on."""
+        self._memory = mmap.mmap(-1, SLOT_SIZE * (workers + 2), mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
+        view = memoryview(self._memory)
+        slots = [Slot(view[at : at + SLOT_SIZE]) for at in range(0, len(view), SLOT_SIZE)]
+        self.supervisor = slots[0]
+        self.control = slots[1]
+        self.workers = slots[2:]
+
+    @property
+    def notices_lost(self) -> int:
+        """Events that found no room on their way to the control process, of all processes."""
+        return sum(int(slot.counters[Counter.NOTICES_LOST]) for slot in (self.supervisor, *self.workers))

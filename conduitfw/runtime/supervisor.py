@@ -1,0 +1,372 @@
+"""The supervisor: owns the ruleset and the bound queues, keeps the others alive. Reads no packet.
+
+It blocks in one place only, for at most TICK seconds, and does little enough there that its own ticks
+come on time: a worker's silence counts only while they do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from mmap import MAP_ANONYMOUS, MAP_SHARED, mmap
+from typing import Any, Protocol
+
+import msgspec
+
+from conduitfw import __version__
+from conduitfw.flow import FlowTable
+from conduitfw.policy.compile import Tables, compile_policy
+from conduitfw.policy.model import Policy
+from conduitfw.runtime import child, control
+from conduitfw.runtime.candidate import Examine
+from conduitfw.runtime.messages import EngineKind, Notifier, Sink, receive, send, wide_pair
+from conduitfw.runtime.pool import Place, Pool
+from conduitfw.runtime.reload import Reload
+from conduitfw.runtime.service_manager import ServiceManager
+from conduitfw.runtime.shared import Shared
+from conduitfw.runtime.worker import BoundQueue, Inlet, Transmitter, Worker
+
+TICK = 0.05  # seconds
+LATE = 0.3  # seconds between two ticks from which on the supervisor itself was held up
+CONTROL_SILENCE = 30.0  # seconds: control may wait for a slow disk; nothing depends on it
+_REINSTALL_AFTER = 1.0
+
+
+class Host(Protocol):
+    """What the supervisor asks of the kernel (runtime/host.py)."""
+
+    def bind(self, inlet: Inlet) -> Sequence[BoundQueue]:
+        """Bind the queues; raises OSError where somebody else holds one."""
+
+    def install(self, policy: Policy, *, static: bool) -> None:
+        """Load the ruleset in one transaction; raises OSError. `static`: no engine for fail-static conduits."""
+
+    def remove(self) -> None:
+        """Take out everything that `install` brought."""
+
+    def transmitter(self) -> Transmitter:
+        """What sends packets of our own; called in the worker."""
+
+    def describe(self) -> dict[str, Any]:
+        """Where it stands, for `status`: bridge, queue numbers, how packets reach the queue."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator chose."""
+
+    paths: tuple[str, ...]
+    socket_path: str
+    workers: int = 1
+    silence: float = 1.0  # seconds without a heartbeat after which a worker is replaced
+    max_flows: int = 4096
+    remove_on_exit: bool = False
+
+
+class Supervisor:
+    """One running firewall."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy,
+        host: Host,
+        examine: Examine,
+        sink: Callable[[], Sink],
+        announce: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """`sink` is called in the control process; `announce` once, with the status, when packets are decided."""
+        self._settings = settings
+        self._policy = policy
+        self._paths = settings.paths
+        self._host = host
+        self._examine = examine
+        self._sink = sink
+        self._announce = announce
+        self._manager = ServiceManager()
+        self._started = self._policy_since = time.time()
+        self._static = False  # whether the static ruleset is loaded
+        self._retry_static = 0.0
+        self._announced = False
+        self._stopping: int | None = None  # the request that asked for it; -1: a signal
+        self._reload: Reload | None = None
+        self._reload_request = -1
+        self._control_pid = 0
+        self._control_restarts = -1
+        self._control_next = 0.0
+
+    def run(self) -> None:
+        """Enforce until told to stop. Raises OSError where it cannot begin (queue taken, ruleset refused)."""
+        self._listener = control.listen(self._settings.socket_path)
+        try:
+            self._inlet = Inlet()
+            self._queues = self._host.bind(self._inlet)
+            self._host.install(self._policy, static=False)
+            self._shared = Shared(self._settings.workers)
+            self._flow_memory = mmap(-1, FlowTable.memory_size(self._settings.max_flows), MAP_SHARED | MAP_ANONYMOUS)
+            self._control_end, self._controls_own_end = wide_pair()
+            self._notices, self._notices_end = wide_pair()
+            self._notifier = Notifier(self._notices, self._shared.supervisor)
+            self._pool = Pool(
+                [Place(index, slot) for index, slot in enumerate(self._shared.workers)],
+                compile_policy(self._policy),
+                self._run_worker,
+                self._notifier,
+                self._settings.silence,
+            )
+            self._notifier.engine(EngineKind.ENGINE_START, **self._policy_detail(self._policy), by="operator")
+            self._loop()
+        finally:
+            os.unlink(self._settings.socket_path)
+
+    # --- processes --------------------------------------------------------------------------------
+
+    def _run_worker(self, tables: Tables, orders: socket.socket) -> None:
+        self._listener.close()
+        self._control_end.close()
+        Worker(
+            self._queues,
+            self._inlet,
+            tables,
+            self._flow_memory,
+            self._shared.workers,
+            self._notices,
+            self._host.transmitter(),
+        ).run(orders)
+
+    def _run_control(self) -> None:
+        null = os.open(os.devnull, os.O_RDWR)
+        for queue in self._queues:  # else the queue stays bound, with nobody reading, for as long as control lives
+            os.dup2(null, queue.fileno())
+        self._control_end.close()
+        control.Control(self._listener, self._controls_own_end, self._notices_end, self._shared, self._sink).run()
+
+    def _keep_control(self, now: float) -> None:
+        slot = self._shared.control
+        if self._control_pid:
+            if now - max(slot.heartbeat, self._on_time_since) > CONTROL_SILENCE:
+                child.kill(self._control_pid)
+            ended = child.reap(self._control_pid)
+            if ended is None:
+                return
+            self._control_pid = 0
+            self._notifier.engine(EngineKind.CONTROL_DEATH, ended=ended)
+            self._control_next = now + min(5.0, 0.05 * 2 ** min(self._control_restarts, 7))
+        if now >= self._control_next:
+            slot.beat(now)
+            self._control_restarts += 1
+            self._control_pid = child.fork("cfw-control", self._run_control)
+
+    # --- the loop ---------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        before = {
+            number: signal.signal(number, self._on_signal)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+        }
+        self._hangup = False
+        last = self._on_time_since = time.monotonic()
+        try:
+            while self._stopping is None:
+                now = time.monotonic()
+                if now - last > LATE:
+                    self._on_time_since = now
+                last = now
+                self._step(now)
+                poll = select.poll()
+                for descriptor in (wake, self._control_end.fileno(), *self._pool.descriptors()):
+                    poll.register(descriptor, select.POLLIN)
+                poll.poll(TICK * 1000)
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake, 4096)
+        finally:
+            self._finish()
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(wake)
+            os.close(woken)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._stopping = -1
+        elif number == signal.SIGHUP:
+            self._hangup = True
+
+    def _step(self, now: float) -> None:
+        self._shared.supervisor.beat(now)
+        self._keep_control(now)
+        self._pool.step(now, self._on_time_since)
+        if self._pool.serving and not self._announced:
+            self._announced = True
+            self._manager.tell("READY=1", f"STATUS=enforcing {self._policy.site}")
+            self._announce(self.status(now))
+        if self._hangup:
+            self._hangup = False
+            if self._control_pid:
+                os.kill(self._control_pid, signal.SIGHUP)
+            self._begin_reload(-1, None, "signal")
+        while data := receive(self._control_end):
+            self._answer(msgspec.msgpack.decode(data, type=dict[str, Any]), now)
+        if self._reload is not None:
+            self._step_reload(self._reload, now)
+        self._choose_ruleset(now)
+        self._manager.tick(now)
+
+    def _choose_ruleset(self, now: float) -> None:
+        """Static rules for fail-static conduits while no worker can be kept alive (DESIGN.md, 4)."""
+        wanted = self._static
+        if self._pool.hopeless(now):
+            wanted = True
+        elif self._static and self._pool.proven(now):
+            wanted = False
+        if wanted == self._static or now < self._retry_static:
+            return
+        try:
+            self._host.install(self._policy, static=wanted)
+        except OSError as error:
+            self._retry_static = now + _REINSTALL_AFTER
+            self._notifier.engine(EngineKind.RULESET_FAILED, error=str(error))
+            return
+        self._static = wanted
+        if wanted:
+            self._notifier.engine(EngineKind.NO_ENGINE, conduits=[c.name for c in self._policy.conduits])
+        else:
+            self._pool.forgive()
+            self._notifier.engine(EngineKind.ENGINE_BACK)
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def _reply(self, request: int, **answer: Any) -> None:
+        if request >= 0:  # an answer that finds no room is control's loss: it has gone, or stands still
+            send(self._control_end, msgspec.msgpack.encode({"id": request, **answer}))
+
+    def _answer(self, request: dict[str, Any], now: float) -> None:
+        number, command = int(request["id"]), request["command"]
+        if command == "status":
+            self._reply(number, ok=True, status=self.status(now))
+        elif command == "stop":
+            self._stopping = number
+            self._stopped_by = str(request.get("by", ""))
+        elif command == "reload":
+            self._begin_reload(number, request.get("policy"), str(request.get("by", "")))
+        else:
+            self._reply(number, ok=False, error=f"unknown command {command!r}")
+
+    def _begin_reload(self, request: int, paths: Sequence[str] | None, by: str) -> None:
+        if self._reload is not None:
+            self._reply(request, ok=False, error="another reload is under way")
+            return
+        self._manager.reloading()
+        self._reload_request, self._reload_by = request, by
+
+        def install(policy: Policy) -> None:
+            self._host.install(policy, static=self._static)
+
+        self._reload = Reload(paths or self._paths, self._examine, self._pool, install)
+
+    def _step_reload(self, reload: Reload, now: float) -> None:
+        answer = reload.step(now)
+        if reload.in_force and reload.policy is not None and reload.policy is not self._policy:
+            before, self._policy, self._paths = self._policy, reload.policy, reload.paths
+            self._policy_since = time.time()
+            detail = self._policy_detail(self._policy)
+            self._notifier.engine(EngineKind.POLICY_CHANGE, **detail, before=before.digest, by=self._reload_by)
+        if answer is None:
+            return
+        self._reload = None
+        self._manager.tell("READY=1")
+        if not reload.in_force:
+            errors = [problem for problem in answer["problems"] if problem.get("severity") == "error"]
+            self._notifier.engine(
+                EngineKind.POLICY_REFUSED,
+                paths=list(reload.paths),
+                error=answer["error"],
+                errors=len(errors),
+                by=self._reload_by,
+            )
+        answer["policy"] = self._policy_detail(self._policy)
+        self._reply(self._reload_request, **answer)
+
+    # --- status -----------------------------------------------------------------------------------
+
+    def _policy_detail(self, policy: Policy) -> dict[str, Any]:
+        return {
+            "site": policy.site,
+            "revision": policy.revision,
+            "digest": policy.digest,
+            "paths": list(self._paths),
+            "conduits": len(policy.conduits),
+            "rules": len(policy.rules),
+        }
+
+    def status(self, now: float) -> dict[str, Any]:
+        """How it stands, as plain data. `now`: seconds of CLOCK_MONOTONIC."""
+        conduits = [
+            {"name": c.name, "from": c.from_zone, "to": c.to_zone, "mode": c.mode, "fail": c.fail,
+             "rules": len(c.rules), "state": self._conduit_state(c.mode, c.fail)}
+            for c in self._policy.conduits
+        ]  # fmt: skip
+        engine = "serving" if self._pool.serving else "none" if self._static else "starting"
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "engine": engine,
+            # In the operator's sense: every conduit that should be enforced is.
+            "enforcing": engine == "serving" and not self._static and any(c["mode"] == "enforce" for c in conduits),
+            "started": self._started,
+            "policy": {**self._policy_detail(self._policy), "since": self._policy_since},
+            "conduits": conduits,
+            "workers": [
+                {
+                    "place": place.index,
+                    "pid": place.member.pid if place.member else None,
+                    "state": place.member.state.value if place.member else "waiting to start",
+                    "restarts": place.restarts,
+                }
+                for place in self._pool.places
+            ],
+            "spare": self._pool.spare.pid if self._pool.spare else None,
+            "control": {"pid": self._control_pid or None, "restarts": self._control_restarts},
+            "reload": self._reload.phase.value if self._reload else None,
+            **self._host.describe(),
+        }
+
+    def _conduit_state(self, mode: str, fail: str) -> str:
+        if mode == "monitor":
+            return "NOT ENFORCING: monitor"
+        if self._static:
+            if fail == "static":
+                return "NOT ENFORCING: no engine, the kernel goes by addresses and ports"
+            return "CLOSED: no engine, what needs inspection is dropped"
+        return "enforcing" if self._pool.serving else "waiting for an engine"
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Workers first, control last. The ruleset stays: each conduit is left as its `fail` says."""
+        self._manager.tell("STOPPING=1")
+        by = getattr(self, "_stopped_by", "signal")
+        self._pool.cancel()
+        self._pool.stop(within=1.0)
+        self._notifier.engine(EngineKind.ENGINE_STOP, by=by)
+        if self._settings.remove_on_exit:
+            self._host.remove()
+        self._reply(
+            self._stopping if self._stopping is not None else -1, ok=True, removed=self._settings.remove_on_exit
+        )
+        send(self._control_end, msgspec.msgpack.encode({"id": -1, "command": "finish"}))
+        deadline = time.monotonic() + 3.0
+        while self._control_pid and child.reap(self._control_pid) is None:
+            if time.monotonic() > deadline:
+                child.kill(self._control_pid)
+            time.sleep(0.005)
+        self._listener.close()

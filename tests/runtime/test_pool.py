@@ -1,0 +1,235 @@
+"""Members are real processes here; what they serve is a counter of shared memory instead of a queue."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from conduitfw.policy.compile import Tables
+from conduitfw.runtime.messages import (
+    EngineKind,
+    EngineNotice,
+    Notifier,
+    Order,
+    Report,
+    decode,
+    pair,
+    receive,
+    send,
+    wide_pair,
+)
+from conduitfw.runtime.pool import HOPELESS, MemberState, Place, Pool
+from conduitfw.runtime.shared import Counter, Shared, Slot
+
+
+class Policy(Tables):
+    """Tables by a number, so that a test sees whose they are."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class Bench:
+    """A pool, its supervisor's loop, and what it told."""
+
+    def __init__(self, serve: Callable[[Slot, Tables, socket.socket], None], silence: float = 0.3) -> None:
+        self.shared = Shared(workers=1)
+        self.slot = self.shared.workers[0]
+        near, self._far = wide_pair()
+
+        def run(tables: Tables, orders: socket.socket) -> None:
+            orders.setblocking(True)
+            send(orders, Report.READY)
+            order = orders.recv(16)
+            if order[:1] == Order.LEAVE:
+                return
+            self.slot.counters[Counter.UNDECIDED] += order[:1] == Order.TAKE_OVER
+            send(orders, Report.SERVING)
+            serve(self.slot, tables, orders)
+
+        places = [Place(0, self.slot)]
+        self.pool = Pool(places, Policy(1), run, Notifier(near, self.shared.supervisor), silence)
+        self.on_time_since = time.monotonic()
+
+    def until(self, done: Callable[[], Any], within: float = 5.0) -> float:
+        """Run the loop until `done`; gives the seconds that it took."""
+        began = time.monotonic()
+        while not done():
+            now = time.monotonic()
+            assert now - began < within, "it did not happen in time"
+            self.pool.step(now, self.on_time_since)
+            poll = select.poll()
+            for descriptor in self.pool.descriptors():
+                poll.register(descriptor, select.POLLIN)
+            poll.poll(5)
+        return time.monotonic() - began
+
+    @property
+    def pid(self) -> int:
+        member = self.pool.places[0].member
+        return member.pid if member is not None else 0
+
+    def told(self) -> list[EngineKind]:
+        found = []
+        while data := receive(self._far):
+            message = decode(data)
+            assert isinstance(message, EngineNotice)
+            found.append(message.kind)
+        return found
+
+
+def honest(slot: Slot, tables: Tables, orders: socket.socket) -> None:
+    """Beat, note whose tables are in use, leave when told."""
+    orders.setblocking(False)
+    assert isinstance(tables, Policy)
+    while receive(orders) is None:
+        slot.beat(time.monotonic())
+        slot.counters[Counter.PACKETS] += 1
+        slot.counters[Counter.CHANGED] = tables.number
+        time.sleep(0.005)
+    send(orders, Report.LEFT)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench(honest)
+    bench.until(lambda: bench.pool.serving and bench.pool.spare)
+    yield bench
+    bench.pool.stop(1.0)
+
+
+def test_a_dead_member_is_replaced_by_the_spare_which_takes_over(bench: Bench) -> None:
+    spare = bench.pool.spare
+    assert spare is not None
+    bench.until(lambda: spare.state is MemberState.READY)
+    old = bench.pid
+    os.kill(old, signal.SIGKILL)
+    bench.until(lambda: bench.pid not in (0, old) and bench.pool.serving)
+    assert bench.pid == spare.pid
+    assert bench.slot.counters[Counter.UNDECIDED] == 1  # it dropped what the dead one had in hand
+    assert bench.told() == [EngineKind.WORKER_DEATH]
+    bench.until(lambda: bench.pool.spare is not None)  # and there is a next spare
+
+
+def test_a_stopped_member_is_killed_and_replaced(bench: Bench) -> None:
+    old = bench.pid
+    os.kill(old, signal.SIGSTOP)
+    took = bench.until(lambda: bench.pid not in (0, old) and bench.pool.serving)
+    assert 0.25 < took < 2.0
+    assert bench.told() == [EngineKind.WORKER_SILENT, EngineKind.WORKER_DEATH]
+    with pytest.raises(ProcessLookupError):
+        os.kill(old, 0)
+
+
+def test_silence_does_not_count_while_the_supervisor_itself_was_held_up(bench: Bench) -> None:
+    old = bench.pid
+    os.kill(old, signal.SIGSTOP)
+    began = time.monotonic()
+    while time.monotonic() - began < 1.0:
+        now = time.monotonic()
+        bench.pool.step(now, now)  # never on time
+        time.sleep(0.01)
+    os.kill(old, signal.SIGCONT)
+    bench.until(lambda: time.monotonic() - bench.slot.heartbeat < 0.1)
+    assert bench.pid == old and bench.told() == []
+
+
+def test_an_exchange_ends_with_the_new_tables_and_tells_no_death(bench: Bench) -> None:
+    old = bench.pid
+    now = time.monotonic()
+    bench.pool.prepare(Policy(2), now)
+    bench.until(bench.pool.prepared)
+    assert bench.pid == old and bench.slot.counters[Counter.CHANGED] == 1  # it still serves
+    began = time.monotonic()
+    bench.pool.exchange(Policy(2), began)
+    bench.until(bench.pool.exchanged)
+    bench.until(lambda: bench.slot.counters[Counter.CHANGED] == 2)
+    assert bench.pid != old
+    assert bench.slot.counters[Counter.UNDECIDED] == 0
+    bench.until(lambda: bench.pool.spare is not None)
+    os.kill(bench.pid, signal.SIGKILL)  # later ones have the new tables too
+    bench.slot.counters[Counter.CHANGED] = 0
+    bench.until(lambda: bench.slot.counters[Counter.CHANGED])
+    assert bench.slot.counters[Counter.CHANGED] == 2
+    assert bench.told() == [EngineKind.WORKER_DEATH]
+
+
+def test_a_member_that_dies_in_the_midst_of_an_exchange_gives_its_place_to_the_heir(bench: Bench) -> None:
+    bench.pool.prepare(Policy(2), time.monotonic())
+    bench.until(bench.pool.prepared)
+    os.kill(bench.pid, signal.SIGSTOP)
+    bench.pool.exchange(Policy(2), time.monotonic())
+    bench.until(bench.pool.exchanged)
+    assert bench.slot.counters[Counter.UNDECIDED] == 1
+    bench.until(lambda: bench.slot.counters[Counter.CHANGED] == 2)
+
+
+def test_a_member_that_dies_while_heirs_prepare_is_replaced_under_the_old_policy(bench: Bench) -> None:
+    old = bench.pid
+    bench.pool.prepare(Policy(2), time.monotonic())
+    bench.until(bench.pool.prepared)
+    os.kill(old, signal.SIGKILL)
+    bench.slot.counters[Counter.CHANGED] = 0
+    bench.until(lambda: bench.pid not in (0, old) and bench.slot.counters[Counter.CHANGED])
+    assert bench.slot.counters[Counter.CHANGED] == 1
+    bench.pool.cancel()
+
+
+def crash(slot: Slot, tables: Tables, orders: socket.socket) -> None:
+    """As a worker that meets a packet which kills it."""
+    slot.counters[Counter.PACKETS] += 1
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_crash_loop_waits_longer_and_longer_and_at_most_a_second() -> None:
+    bench = Bench(crash)
+    bench.until(lambda: bench.pool.hopeless(time.monotonic()), within=15.0)
+    now = time.monotonic()
+    assert 0.3 < bench.pool.next_start - now <= 1.0
+    starts = bench.slot.counters[Counter.PACKETS]
+    assert starts >= HOPELESS
+    bench.until(lambda: bench.slot.counters[Counter.PACKETS] > starts, within=2.0)  # it is tried again
+    bench.pool.stop(1.0)
+
+
+def test_a_pool_that_served_long_enough_is_proven(bench: Bench) -> None:
+    assert not bench.pool.proven(time.monotonic())
+    assert bench.pool.proven(time.monotonic() + 1.5)
+
+
+def test_processes_of_the_pool_end_with_it(bench: Bench) -> None:
+    pids = [bench.pid, bench.pool.spare.pid if bench.pool.spare else 0]
+    bench.pool.stop(1.0)
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_members_die_with_their_parent() -> None:
+    near, far = pair()
+    parent = os.fork()
+    if parent == 0:
+        own = Bench(honest)
+        own.until(lambda: own.pool.serving)
+        send(near, str(own.pid).encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+    far.setblocking(True)
+    member = int(far.recv(100))
+    os.waitpid(parent, 0)
+    began = time.monotonic()
+    while time.monotonic() - began < 2:
+        try:
+            state = open(f"/proc/{member}/stat").read().rsplit(")", 1)[1].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":  # an orphan whose new parent has not looked yet
+            return
+        time.sleep(0.01)
+    raise AssertionError("it lives on")
