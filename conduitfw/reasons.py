@@ -66,6 +66,7 @@ class Reason(enum.Enum):
     NO_ANSWER = "no-answer", "The server did not answer a request that carries data in time."
     TOO_MANY_FLOWS = "too-many-flows", "The flow table, or this source's share of it, is full."
     QUARANTINED = "quarantined", "A packet of this flow ended a worker: the flow was ended."
+    ENGINE_ERROR = "engine-error", "A defect of conduitfw: the packet could not be decided, and its flow was ended."
     POLICY_CHANGED = "policy-changed", "The new policy no longer allows this session."
 
     # --- any protocol -------------------------------------------------------------------------

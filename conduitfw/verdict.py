@@ -31,6 +31,7 @@ _SWEEP = 512  # flows looked at in one tick
 
 _COUNTERS = (
     "packets", "accepted", "held", "denied", "units", "rewritten", "emitted", "flows_started", "flows_ended",
+    "engine_errors",
 )  # fmt: skip
 
 
@@ -160,17 +161,27 @@ class Pipeline:
             return self._no_longer_allowed(flow, now)
         self.flows.mark(flow)
         self._learn(flow, from_client, now, ifindex, mac, mark)
+        try:
+            step = self._pass(flow, packet, findings, from_client, now)
+            return self._outcome(flow, findings, step, from_client, now)
+        except Exception:
+            # A defect of ours, met by this packet: its flow cannot be relied upon any more, the others can.
+            self.counters["engine_errors"] += 1
+            outcome = self._refused(Reason.ENGINE_ERROR)
+            outcome.emissions = self._end_now(flow, Reason.ENGINE_ERROR, now)
+            return outcome
+
+    def _pass(self, flow: Flow, packet: Packet, findings: Findings, from_client: bool, now: float) -> tcp.Step:
         if packet.transport == UDP:
-            step = self._pass_udp(flow, packet, findings, from_client, now)
+            return self._pass_udp(flow, packet, findings, from_client, now)
+        before = flow.state
+        if from_client:
+            step = tcp.pass_client(flow, packet, findings, now)
         else:
-            before = flow.state
-            if from_client:
-                step = tcp.pass_client(flow, packet, findings, now)
-            else:
-                step = tcp.pass_server(flow, packet, findings, now)
-            if flow.state == State.OPEN and before in (State.ANSWERED, State.ASKING):
-                self._tell_start(flow, now)
-        return self._outcome(flow, packet, findings, step, from_client, now)
+            step = tcp.pass_server(flow, packet, findings, now)
+        if flow.state == State.OPEN and before in (State.ANSWERED, State.ASKING):
+            self._tell_start(flow, now)
+        return step
 
     def _refused(self, reason: Reason) -> Outcome:
         """A packet that belongs to no flow: it is dropped, and counted by its reason."""
@@ -295,9 +306,7 @@ class Pipeline:
 
     # --- the verdict ------------------------------------------------------------------------------
 
-    def _outcome(
-        self, flow: Flow, packet: Packet, findings: Findings, step: tcp.Step, from_client: bool, now: float
-    ) -> Outcome:
+    def _outcome(self, flow: Flow, findings: Findings, step: tcp.Step, from_client: bool, now: float) -> Outcome:
         channel = flow.channel
         assert channel is not None
         counters = self.counters
