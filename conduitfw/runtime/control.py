@@ -145,7 +145,8 @@ class Control:
         loop.add_signal_handler(signal.SIGHUP, self._sink.reopen)
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
         loop.add_reader(self._notices.fileno(), self._hear_notices)
-        await asyncio.start_unix_server(self._serve, sock=self._listener, limit=LINE_MAX)
+        # Kept: a server that nobody refers to is closed by the garbage collector.
+        self._server = await asyncio.start_unix_server(self._serve, sock=self._listener, limit=LINE_MAX)
         if self._loop_name != "uvloop":
             detail = {"name": self._loop_name, "wanted": "uvloop"}
             self._sink.put(EngineNotice(EngineKind.EVENT_LOOP, time.monotonic(), detail))
