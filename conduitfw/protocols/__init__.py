@@ -14,8 +14,8 @@ Two steps, so that a stream can hold back a cut unit without knowing the protoco
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol as _Protocol
 
 from conduitfw.protocols.catalogue import Catalogue
@@ -36,7 +36,9 @@ class Kind(enum.Enum):
 class Unit:
     """One protocol unit: a Modbus ADU or a DNP3 link frame, as `Session.inspect` read it."""
 
-    __slots__ = ("address", "answered", "carries_data", "complete", "function", "judged", "kind", "reason", "size", "token")
+    __slots__ = (
+        "address", "also", "answered", "carries_data", "complete", "function", "judged", "kind", "reason", "size", "token",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Unit:
         complete: bool = True,
         carries_data: bool = False,
         answered: bool = True,
+        also: int = -1,
         token: object = None,
     ) -> None:
         self.kind = kind
@@ -69,6 +72,9 @@ class Unit:
         # tcp-rules.md 6: a request that carries data goes on only when nothing is unanswered.
         self.carries_data = carries_data
         self.answered = answered  # False: the server sends no answer to this request
+        # A second function that a rule must name as well as `function` (-1: none). DNP3: how the frame
+        # is carried, where that needs a rule of its own (confirmed user data).
+        self.also = also
         self.token = token  # the session's own, between inspect and commit
 
 
@@ -97,7 +103,6 @@ class Session(_Protocol):
     def accept_unknown(self) -> None:
         """Take answers that match nothing until the first request from now on is answered (midstream)."""
 
-
     def pack(self) -> bytes:
         """The state as at most `Definition.session_size` bytes."""
 
@@ -115,6 +120,9 @@ class AddressField:
     asset_side: str  # whose asset: "server" or "client"
     lowest: int
     highest: int
+    # A rule that names no value allows values up to this one; those above have to be named (DNP3:
+    # broadcasts and the self-address). None: all.
+    highest_unnamed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,3 +146,5 @@ class Definition:
     session: Callable[[bool], Session]
     # describe(unit) -> the fields of `units` in replay's JSON, after protocol and kind.
     describe: Callable[[Unit], dict[str, object]]
+    # function -> functions without which it does no good, allowed with it to the same addresses.
+    implied: Mapping[int, frozenset[int]] = field(default_factory=dict)
