@@ -75,6 +75,18 @@ class Reason(enum.Enum):
     CUT_DATAGRAM = "cut-datagram", "A datagram does not hold whole protocol units.", True
     TOO_MANY_OUTSTANDING = "too-many-outstanding", "More requests are unanswered than can be remembered."
 
+    # --- Modbus ----------------------------------------------------------------------------------
+    MODBUS_PROTOCOL_ID = "modbus-protocol-id", "The MBAP protocol id is not 0.", True
+    MODBUS_LENGTH = "modbus-length", "The MBAP length is not what the function's PDU needs.", True
+    MODBUS_FUNCTION_CODE = "modbus-function-code", "No request has this function code.", True
+    MODBUS_QUANTITY = "modbus-quantity", "The quantity is outside of what the function allows.", True
+    MODBUS_BYTE_COUNT = "modbus-byte-count", "The byte count contradicts the quantity or the length.", True
+    MODBUS_ADDRESS = "modbus-address", "Address and quantity reach beyond 65535.", True
+    MODBUS_VALUE = "modbus-value", "The value is none that the function knows.", True
+    MODBUS_FILE_REFERENCE = "modbus-file-reference", "Not a file reference of type 6, file 1 up, record 0 to 9999.", True
+    MODBUS_EXCEPTION_CODE = "modbus-exception-code", "The exception response has no known code.", True
+    MODBUS_ANSWER_DIFFERS = "modbus-answer-differs", "The response does not fit the request that it answers.", True
+
 
 class Malformed(Exception):  # noqa: N818  (it names what the bytes are)
     """The peer's bytes are not a unit of the protocol. Carries the reason."""

@@ -1,0 +1,194 @@
+"""What one Modbus/TCP session remembers: the requests that have not been answered."""
+
+from __future__ import annotations
+
+import struct
+
+from conduitfw.protocols import Kind, Unit
+from conduitfw.protocols.modbus import adu
+from conduitfw.protocols.modbus.catalogue import WITHOUT_DATA
+from conduitfw.reasons import Reason
+
+# How many requests are remembered, the late ones included (rules allow 16 at a time by default).
+REMEMBERED = 20
+_ENTRY = struct.Struct("<HBBB6sBdB")
+_HEADER = struct.Struct("<BB")
+SESSION_SIZE = _HEADER.size + REMEMBERED * _ENTRY.size
+_MBAP = struct.Struct("!HHHBB")
+
+
+class ModbusUnit(Unit):
+    """An ADU. `exception` is the code of an exception response, 0 in all others."""
+
+    __slots__ = ("exception",)
+
+    exception: int
+
+
+class Transaction:
+    """A request that was sent on."""
+
+    __slots__ = ("carries_data", "expected", "function", "late", "sent", "transaction_id", "unit_id")
+
+    def __init__(
+        self, transaction_id: int, unit_id: int, function: int, expected: bytes, carries_data: bool, sent: float
+    ) -> None:
+        self.transaction_id = transaction_id
+        self.unit_id = unit_id
+        self.function = function
+        self.expected = expected  # of its answer (adu.expected_answer)
+        self.carries_data = carries_data
+        self.sent = sent  # seconds
+        self.late = False  # past its time-out: it holds nobody up, and its answer may still come
+
+
+def _chosen_data(data: bytes, at: int, end: int, code: int) -> bool:
+    """Whether this 8 or 43 carries data: a query to be returned, or another interface than identification."""
+    if code == 8:
+        return end - at > 5
+    return code == 43 and (end - at < 2 or data[at + 1] != 14)
+
+
+class ModbusSession:
+    """Reads ADUs in the light of the requests that are unanswered. See protocols.Session."""
+
+    __slots__ = ("_lenient", "_outstanding", "_unknown")
+
+    def __init__(self, lenient: bool = False) -> None:
+        self._lenient = lenient
+        self._outstanding: list[Transaction] = []
+        self._unknown = False  # midstream: answers to requests that nobody saw may come
+
+    def inspect(self, data: bytes, start: int, end: int, from_client: bool) -> Unit:
+        """One ADU (as adu.frame measured it). Its `reason` is set where it must not go on."""
+        transaction_id, _, _, unit_id, code = _MBAP.unpack_from(data, start)
+        at = start + adu.HEADER
+        if from_client:
+            return self._request(data, at, end, transaction_id, unit_id, code, end - start)
+        return self._response(data, at, end, transaction_id, unit_id, code, end - start)
+
+    def _request(
+        self, data: bytes, at: int, end: int, transaction_id: int, unit_id: int, code: int, size: int
+    ) -> ModbusUnit:
+        carries_data = code not in WITHOUT_DATA or _chosen_data(data, at, end, code)
+        unit = ModbusUnit(Kind.REQUEST, code, (unit_id,), size, carries_data=carries_data)
+        unit.exception = 0
+        if code == 0 or code > 127:
+            unit.reason = Reason.MODBUS_FUNCTION_CODE
+            return unit
+        check = adu.REQUESTS.get(code)
+        if check is not None:
+            unit.reason = check(data, at, end)
+        if unit.reason is None:
+            unit.token = (transaction_id, adu.expected_answer(data, at))
+        return unit
+
+    def _response(
+        self, data: bytes, at: int, end: int, transaction_id: int, unit_id: int, code: int, size: int
+    ) -> ModbusUnit:
+        function = code & 0x7F
+        unit = ModbusUnit(Kind.RESPONSE, function, (unit_id,), size, judged=False)
+        unit.exception = 0
+        if code > 127:
+            unit.exception = data[at + 1] if end - at > 1 else 0
+            unit.reason = adu.exception(data, at, end)
+        else:
+            check = adu.RESPONSES.get(function)
+            if check is not None:
+                unit.reason = check(data, at, end)
+        if function == 0:
+            unit.reason = Reason.MODBUS_FUNCTION_CODE
+        if unit.reason is not None:
+            return unit
+        transaction = self._find(transaction_id, unit_id, function)
+        unit.token = transaction
+        if transaction is None:
+            if not self._unknown:
+                unit.reason = Reason.UNMATCHED_RESPONSE
+        elif code <= 127 and not adu.agrees(transaction.expected, data, at):
+            unit.reason = Reason.MODBUS_ANSWER_DIFFERS
+        return unit
+
+    def _find(self, transaction_id: int, unit_id: int, function: int) -> Transaction | None:
+        """The oldest request that this may answer: masters that use one id for all are served in order."""
+        for transaction in self._outstanding:
+            if (
+                transaction.transaction_id == transaction_id
+                and transaction.function == function
+                and (transaction.unit_id == unit_id or self._lenient)
+            ):
+                return transaction
+        return None
+
+    def may_go(self, unit: Unit, limit: int) -> bool:
+        """tcp-rules.md, 6: what carries data goes alone; reads go up to `limit`, with 1 all requests alone."""
+        waiting = 0
+        for transaction in self._outstanding:
+            if not transaction.late:
+                waiting += 1
+                if transaction.carries_data:
+                    return False
+        if unit.carries_data:
+            return waiting == 0
+        return waiting < min(limit, REMEMBERED)
+
+    def commit(self, unit: Unit, now: float) -> None:
+        """Remember a request, forget an answered one."""
+        token = unit.token
+        if isinstance(token, Transaction):
+            self._unknown = False
+            if token in self._outstanding:
+                self._outstanding.remove(token)
+        elif isinstance(token, tuple):
+            if len(self._outstanding) >= REMEMBERED:
+                self._outstanding.pop(0)  # may_go saw to it that this one is late
+            transaction_id, expected = token
+            self._outstanding.append(
+                Transaction(transaction_id, unit.address[0], unit.function, expected, unit.carries_data, now)
+            )
+
+    def overdue(self, now: float, timeout: float) -> bool:
+        """Whether a request that carries data waits for longer than `timeout`; reads then hold nobody up."""
+        result = False
+        for transaction in self._outstanding:
+            if now - transaction.sent > timeout:
+                if transaction.carries_data:
+                    result = True
+                else:
+                    transaction.late = True
+        return result
+
+    def accept_unknown(self) -> None:
+        """Take answers that match nothing until a request of this session is answered."""
+        self._unknown = True
+
+    def pack(self) -> bytes:
+        """The state in at most SESSION_SIZE bytes."""
+        if not self._outstanding:
+            return b"\x01\x00" if self._unknown else b"\x00\x00"
+        return _HEADER.pack(self._unknown, len(self._outstanding)) + b"".join(
+            _ENTRY.pack(
+                each.transaction_id,
+                each.unit_id,
+                each.function,
+                len(each.expected),
+                each.expected,
+                each.carries_data,
+                each.sent,
+                each.late,
+            )
+            for each in self._outstanding
+        )
+
+    def restore(self, data: bytes) -> None:
+        """Set the state from `pack`'s bytes."""
+        unknown, count = _HEADER.unpack_from(data, 0)
+        self._unknown = bool(unknown)
+        self._outstanding = []
+        for index in range(count):
+            transaction_id, unit_id, function, length, expected, carries_data, sent, late = _ENTRY.unpack_from(
+                data, _HEADER.size + index * _ENTRY.size
+            )
+            transaction = Transaction(transaction_id, unit_id, function, expected[:length], bool(carries_data), sent)
+            transaction.late = bool(late)
+            self._outstanding.append(transaction)
