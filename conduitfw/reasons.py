@@ -87,6 +87,35 @@ class Reason(enum.Enum):
     MODBUS_EXCEPTION_CODE = "modbus-exception-code", "The exception response has no known code.", True
     MODBUS_ANSWER_DIFFERS = "modbus-answer-differs", "The response does not fit the request that it answers.", True
 
+    # --- DNP3 (protocols/dnp3) ----------------------------------------------------------------
+    DNP3_START = "dnp3-start", "A DNP3 frame has to begin with 05 64.", True
+    DNP3_LENGTH = "dnp3-length", "The link header's LENGTH is under 5, or does not fit the frame.", True
+    DNP3_HEADER_CRC = "dnp3-header-crc", "The CRC of the link header is wrong.", True
+    DNP3_BLOCK_CRC = "dnp3-block-crc", "The CRC of a block of user data is wrong.", True
+    DNP3_LINK_FUNCTION = "dnp3-link-function", "The link layer has no such function.", True
+    DNP3_LINK_CONTROL = "dnp3-link-control", "The frame count bits are not as the link function wants them.", True
+    DNP3_LINK_DATA = "dnp3-link-data", "The link function wants user data and has none, or has some and wants none.", True
+    DNP3_ADDRESS = "dnp3-address", "A reserved or broadcast link address where a station's own has to stand.", True
+    DNP3_BROADCAST_SERVICE = "dnp3-broadcast-service", "Only unconfirmed user data can be broadcast.", True
+    DNP3_CONFIRMED_DATA = (
+        "dnp3-confirmed-data",
+        "Confirmed user data that is not a whole fragment: nobody in the middle knows whether it counts.",
+    )
+    DNP3_EMPTY_SEGMENT = "dnp3-empty-segment", "A transport segment without a byte of its fragment.", True
+    DNP3_NO_FIRST_SEGMENT = "dnp3-no-first-segment", "A later segment of a fragment that was never begun."
+    DNP3_SEGMENT_GAP = "dnp3-segment-gap", "The segment does not follow the one before it in its fragment."
+    DNP3_FOREIGN_SEGMENT = "dnp3-foreign-segment", "The segment has other link addresses than its fragment."
+    DNP3_FRAGMENT_TOO_LONG = "dnp3-fragment-too-long", "The request is longer than the 2,048 bytes of a fragment."
+    DNP3_HEADER_CUT = "dnp3-header-cut", "The application header does not fit the fragment's first frame."
+    DNP3_NO_INDICATIONS = "dnp3-no-indications", "The response ends before its internal indications.", True
+    DNP3_APPLICATION_CONTROL = (
+        "dnp3-application-control",
+        "The application control bits (FIR, FIN, CON, UNS) do not fit the function.",
+        True,
+    )
+    DNP3_FUNCTION = "dnp3-function", "The application layer reserves this function code of responses.", True
+    DNP3_CONFIRM_OBJECTS = "dnp3-confirm-objects", "A confirmation brings bytes of its own."
+
 
 class Malformed(Exception):  # noqa: N818  (it names what the bytes are)
     """The peer's bytes are not a unit of the protocol. Carries the reason."""
