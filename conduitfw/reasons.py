@@ -83,7 +83,11 @@ class Reason(enum.Enum):
     MODBUS_BYTE_COUNT = "modbus-byte-count", "The byte count contradicts the quantity or the length.", True
     MODBUS_ADDRESS = "modbus-address", "Address and quantity reach beyond 65535.", True
     MODBUS_VALUE = "modbus-value", "The value is none that the function knows.", True
-    MODBUS_FILE_REFERENCE = "modbus-file-reference", "Not a file reference of type 6, file 1 up, record 0 to 9999.", True
+    MODBUS_FILE_REFERENCE = (
+        "modbus-file-reference",
+        "Not a file reference of type 6, file 1 up, record 0 to 9999.",
+        True,
+    )
     MODBUS_EXCEPTION_CODE = "modbus-exception-code", "The exception response has no known code.", True
     MODBUS_ANSWER_DIFFERS = "modbus-answer-differs", "The response does not fit the request that it answers.", True
 
@@ -94,7 +98,11 @@ class Reason(enum.Enum):
     DNP3_BLOCK_CRC = "dnp3-block-crc", "The CRC of a block of user data is wrong.", True
     DNP3_LINK_FUNCTION = "dnp3-link-function", "The link layer has no such function.", True
     DNP3_LINK_CONTROL = "dnp3-link-control", "The frame count bits are not as the link function wants them.", True
-    DNP3_LINK_DATA = "dnp3-link-data", "The link function wants user data and has none, or has some and wants none.", True
+    DNP3_LINK_DATA = (
+        "dnp3-link-data",
+        "The link function wants user data and has none, or has some and wants none.",
+        True,
+    )
     DNP3_ADDRESS = "dnp3-address", "A reserved or broadcast link address where a station's own has to stand.", True
     DNP3_BROADCAST_SERVICE = "dnp3-broadcast-service", "Only unconfirmed user data can be broadcast.", True
     DNP3_CONFIRMED_DATA = (

@@ -8,7 +8,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scapy.layers.inet import IP, TCP, UDP, ICMP, IPOption_RR
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_RR
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
 from scapy.packet import Raw
 
@@ -69,7 +69,11 @@ REFUSED = [
     ("FIN without ACK", tcp4(flags="F"), Reason.BAD_FLAGS),
     ("data offset 4", tcp4(dataofs=4), Reason.BAD_TCP_HEADER),
     ("data offset behind the end", tcp4(dataofs=6), Reason.BAD_TCP_HEADER),
-    ("option of length 1", tcp4(options=[(66, b"")], dataofs=6).replace(b"\x42\x02", b"\x42\x01"), Reason.BAD_TCP_HEADER),
+    (
+        "option of length 1",
+        tcp4(options=[(66, b"")], dataofs=6).replace(b"\x42\x02", b"\x42\x01"),
+        Reason.BAD_TCP_HEADER,
+    ),
     ("TCP MD5", tcp4(options=[(19, bytes(16))]), Reason.TCP_AUTH_OPTION),
     ("UDP length", bytes(IP(**ENDS4) / UDP(sport=1, dport=20000, len=9) / b"abc"), Reason.BAD_UDP_HEADER),
     ("IPv6 UDP without checksum", bytes(IPv6(**ENDS6) / UDP(dport=20000, chksum=0) / b"a"), Reason.BAD_CHECKSUM),
@@ -112,9 +116,7 @@ def test_sack_is_taken_out_and_timestamps_stay() -> None:
 def test_what_is_rebuilt_has_right_checksums(payload: bytes, sequence: int, six: bool) -> None:
     ip = IPv6(**ENDS6) if six else IP(**ENDS4)
     read = packet.decode(bytes(ip / TCP(sport=1, dport=502, flags="A", options=[("Timestamp", (1, 2))]) / b"old"))
-    rebuilt = packet.rebuild(
-        read, sequence=sequence, ack=9, flags=packet.ACK, window=8, options=None, payload=payload
-    )
+    rebuilt = packet.rebuild(read, sequence=sequence, ack=9, flags=packet.ACK, window=8, options=None, payload=payload)
     layer = (IPv6 if six else IP)(rebuilt)
     claimed = layer[TCP].chksum
     del layer[TCP].chksum

@@ -16,8 +16,12 @@ from conduitfw.verdict import Verdict
 
 
 @click.command(name="replay")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True), metavar="[POLICY...] PCAP")
-@click.option("--any", "any_protocol", is_flag=True, help="Without a policy: list every unit, deny only what is malformed.")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True), metavar="[POLICY...] PCAP"
+)
+@click.option(
+    "--any", "any_protocol", is_flag=True, help="Without a policy: list every unit, deny only what is malformed."
+)
 @click.option(
     "--port",
     "ports",

@@ -9,7 +9,8 @@ from __future__ import annotations
 INSPECT = 0x4000_0000  # has to go to the queue
 VERDICT = 0x2000_0000  # the engine has decided, and lets it go on
 CLOSED = 0x1000_0000  # of a conduit that fails closed: never leaves without VERDICT
-MASK = 0x7000_0000  # all that is ours; the VLAN id is in the lowest 12 bits
+PASSED = 0x0800_0000  # the kernel's own rules let it go on
+MASK = 0x7800_0000  # all that is ours; the VLAN id is in the lowest 12 bits
 VLAN_MASK = 0x0FFF
 
 # Conduits of different fail modes use different queues; `monitor` goes with STATIC, since watching

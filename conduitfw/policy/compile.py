@@ -2,49 +2,290 @@
 
 Two steps: `Tables.channel` finds, once a flow, what its two addresses may say to each other;
 `Channel.rule_for` finds, for every unit, the rule that allows it.
+
+A pair of addresses is found by tuple space search: for each pair of prefix lengths that some rule uses
+(few, in any plant) one dictionary of masked addresses. What is found is combined once and remembered.
 """
 
 from __future__ import annotations
 
-from conduitfw.policy.model import Conduit, Policy, Rule
+import datetime
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
+
+from conduitfw.policy.model import Conduit, Inspection, Network, Place, Policy, Rule
 from conduitfw.protocols import Definition, Unit
+from conduitfw.protocols.registry import PROTOCOLS
 
 TCP, UDP = 6, 17
+_NUMBERS = {"tcp": TCP, "udp": UDP}
+REMEMBERED_PAIRS = 65536
+
+# A row: by function number, the rule that allows it, or None.
+Row = tuple[Rule | None, ...]
 
 
 class Channel:
     """What one client may say to one server on one port: shared by every flow between them."""
 
-    __slots__ = ("conduit", "lenient", "monitor", "on_deny", "outstanding", "protocol", "resync", "transaction_timeout")
+    __slots__ = (
+        "_classes", "_rows", "conduit", "lenient", "monitor", "on_deny", "outstanding", "protocol", "resync",
+        "transaction_timeout",
+    )  # fmt: skip
 
-    conduit: Conduit
-    protocol: Definition
-    monitor: bool  # conduit.mode == "monitor"
-    on_deny: str
-    resync: bool  # conduit.midstream == "resync"
-    outstanding: int
-    transaction_timeout: float
-    lenient: bool
+    def __init__(
+        self,
+        conduit: Conduit,
+        protocol: Definition,
+        rules: tuple[tuple[Rule, Inspection], ...],
+        client: bytes,
+        server: bytes,
+    ) -> None:
+        """`rules` of one conduit and one protocol, in the policy's order; packed addresses."""
+        self.conduit = conduit
+        self.protocol = protocol
+        self.monitor = conduit.mode == "monitor"
+        self.on_deny = conduit.on_deny
+        self.resync = conduit.midstream == "resync"
+        limits = [inspection.outstanding for _, inspection in rules if inspection.outstanding is not None]
+        self.outstanding = min(limits, default=16)
+        self.transaction_timeout = max(inspection.transaction_timeout for _, inspection in rules)
+        self.lenient = any(inspection.lenient_responses for _, inspection in rules)
+        self._classes, self._rows = _address_classes(protocol, rules, client, server)
 
     def rule_for(self, unit: Unit) -> Rule | None:
         """The rule that allows this unit (the first by its place in the policy), or None."""
-        raise NotImplementedError
+        row = self._row(unit)
+        function = unit.function
+        if row is None or not 0 <= function < len(row):
+            return None
+        rule = row[function]
+        if rule is not None and unit.also >= 0 and (unit.also >= len(row) or row[unit.also] is None):
+            return None
+        return rule
 
     def names_address(self, unit: Unit) -> bool:
         """Whether any rule names the unit's address: tells NO_RULE from NO_RULE_ADDRESS."""
-        raise NotImplementedError
+        return self._row(unit) is not None
+
+    def representatives(self) -> tuple[tuple[int, ...], ...]:
+        """For each of the protocol's address fields, one value of every class that rules treat alike."""
+        found = []
+        for field, table in zip(self.protocol.address_fields, self._classes, strict=True):
+            values = (1, *range(field.lowest, field.highest + 1))  # 1 is what most devices answer to
+            unnamed = next((value for value in values if value not in table), None)
+            by_class = {number: value for value, number in reversed(table.items())}
+            if unnamed is not None:
+                by_class.setdefault(0, unnamed)
+            found.append(tuple(by_class.values()))
+        return tuple(found)
+
+    def _row(self, unit: Unit) -> Row | None:
+        classes = self._classes
+        if len(classes) == 1:
+            return self._rows.get((classes[0].get(unit.address[0], 0),))
+        return self._rows.get(tuple(each.get(value, 0) for each, value in zip(classes, unit.address, strict=True)))
+
+
+def _address_classes(
+    protocol: Definition, rules: tuple[tuple[Rule, Inspection], ...], client: bytes, server: bytes
+) -> tuple[tuple[dict[int, int], ...], dict[tuple[int, ...], Row]]:
+    """Values of each address field that all rules treat alike become one class; a row for each combination.
+
+    Class 0 is every value that no rule names. A combination that no rule allows has no row.
+    """
+    wanted = [(rule, inspection, _addresses_of(protocol, inspection, client, server)) for rule, inspection in rules]
+    classes: list[dict[int, int]] = []
+    members: list[list[frozenset[int]]] = []  # by field and class: the rules (by position) that include it
+    for index, field in enumerate(protocol.address_fields):
+        by_value: dict[int, set[int]] = {}
+        anywhere = {position for position, (_, _, values) in enumerate(wanted) if values[index] is None}
+        for position, (_, _, values) in enumerate(wanted):
+            for value in values[index] or ():
+                by_value.setdefault(value, set()).add(position)
+        numbers: dict[frozenset[int], int] = {frozenset(anywhere): 0}
+        table: dict[int, int] = {}
+        if field.highest_unnamed is not None:
+            # What has to be named is in no rule that names nothing.
+            for value in range(field.highest_unnamed + 1, field.highest + 1):
+                by_value.setdefault(value, set())
+        for value, named in by_value.items():
+            named_only = field.highest_unnamed is not None and value > field.highest_unnamed
+            group = frozenset(named if named_only else named | anywhere)
+            table[value] = numbers.setdefault(group, len(numbers))
+        classes.append(table)
+        members.append(list(numbers))
+    rows: dict[tuple[int, ...], Row] = {}
+    for combination in _combinations([len(groups) for groups in members]):
+        positions = frozenset.intersection(*(members[field][number] for field, number in enumerate(combination)))
+        if positions:
+            rows[combination] = _row(protocol, [wanted[position][:2] for position in sorted(positions)])
+    return tuple(classes), rows
+
+
+def _combinations(sizes: list[int]) -> list[tuple[int, ...]]:
+    result: list[tuple[int, ...]] = [()]
+    for size in sizes:
+        result = [(*each, number) for each in result for number in range(size)]
+    return result
+
+
+def _row(protocol: Definition, rules: list[tuple[Rule, Inspection]]) -> Row:
+    row: list[Rule | None] = [None] * (protocol.functions.highest + 1)
+    for rule, inspection in rules:
+        for function in inspection.functions:
+            if row[function] is None:
+                row[function] = rule
+    for rule, inspection in rules:  # what is only implied stands behind what is named
+        for function in inspection.functions:
+            for implied in protocol.implied.get(function, ()):
+                if row[implied] is None:
+                    row[implied] = rule
+    return tuple(row)
+
+
+def _addresses_of(
+    protocol: Definition, inspection: Inspection, client: bytes, server: bytes
+) -> tuple[frozenset[int] | None, ...]:
+    """What a rule says of the unit or link addresses between these two."""
+    sides = {
+        "client": _most_specific(inspection.client_addresses, client),
+        "server": _most_specific(inspection.server_addresses, server),
+    }
+    return tuple(sides[field.asset_side][index] for index, field in enumerate(protocol.address_fields))
+
+
+def _most_specific(
+    entries: tuple[tuple[Network, tuple[frozenset[int] | None, ...]], ...], address: bytes
+) -> tuple[frozenset[int] | None, ...]:
+    best: tuple[int, tuple[frozenset[int] | None, ...]] | None = None
+    for network, values in entries:
+        if network.prefixlen > (best[0] if best else -1) and _contains(network, address):
+            best = (network.prefixlen, values)
+    assert best is not None  # the loader gives every client and server of the rule an entry
+    return best[1]
+
+
+def _contains(network: Network, address: bytes) -> bool:
+    shift = network.max_prefixlen - network.prefixlen
+    return (
+        len(address) * 8 == network.max_prefixlen
+        and int.from_bytes(address, "big") >> shift == int(network.network_address) >> shift
+    )
+
+
+# Client's and server's prefix length and address length: one dictionary each.
+_Shape = tuple[int, int, int]
+_Place = tuple[int, int, int, int]  # transport, port, masked client, masked server
 
 
 class Tables:
     """The compiled policy. Addresses are packed (4 or 16 bytes), transports IP protocol numbers."""
 
-    policy: Policy
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self._shapes: dict[_Shape, dict[_Place, list[int]]] = {}
+        self._rules = policy.rules
+        self._channels: dict[tuple[int, bytes, bytes, int], Channel | None] = {}
+        for rule in self._rules:
+            if rule.inspection is not None:
+                self._add(rule)
+
+    def _add(self, rule: Rule) -> None:
+        transport = _NUMBERS[rule.transport]
+        for client in rule.clients:
+            for server in rule.servers:
+                if client.version != server.version:
+                    continue
+                bits = client.max_prefixlen
+                places = self._shapes.setdefault((bits // 8, client.prefixlen, server.prefixlen), {})
+                ends = (
+                    int(client.network_address) >> (bits - client.prefixlen),
+                    int(server.network_address) >> (bits - server.prefixlen),
+                )
+                for low, high in rule.ports:
+                    for port in range(low, high + 1):
+                        places.setdefault((transport, port, *ends), []).append(rule.index)
 
     def channel(self, transport: int, client: bytes, server: bytes, server_port: int) -> Channel | None:
         """What these two may say to each other, or None where no inspected rule names them."""
-        raise NotImplementedError
+        pair = (transport, client, server, server_port)
+        try:
+            return self._channels[pair]
+        except KeyError:
+            pass
+        if len(self._channels) >= REMEMBERED_PAIRS:
+            self._channels.clear()
+        channel = self._channels[pair] = self._find(transport, client, server, server_port)
+        return channel
+
+    def _find(self, transport: int, client: bytes, server: bytes, port: int) -> Channel | None:
+        found: set[int] = set()
+        bits = len(client) * 8
+        ends = int.from_bytes(client, "big"), int.from_bytes(server, "big")
+        for (size, client_prefix, server_prefix), places in self._shapes.items():
+            if size == len(client):
+                place = (transport, port, ends[0] >> (bits - client_prefix), ends[1] >> (bits - server_prefix))
+                found.update(places.get(place, ()))
+        if not found:
+            return None
+        rules = [self._rules[index] for index in sorted(found)]
+        first = rules[0]
+        conduit = next(each for each in self.policy.conduits if each.name == first.conduit)
+        alike = tuple(
+            (rule, rule.inspection)
+            for rule in rules
+            if rule.inspection is not None and rule.conduit == first.conduit and rule.allow == first.allow
+        )
+        return Channel(conduit, PROTOCOLS[first.allow], alike, client, server)
 
 
 def compile_policy(policy: Policy) -> Tables:
     """Compile a checked policy. Its errors were found before: this does not fail."""
-    raise NotImplementedError
+    return Tables(policy)
+
+
+def allow_everything(ports: Mapping[str, Iterable[int]]) -> Tables:
+    """Tables that inspect the given ports of each protocol between any two addresses, and allow all.
+
+    For `replay --any`; there is no such policy in YAML.
+    """
+    nowhere = Place("", 0, 0)
+    networks: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+    rules: list[Rule] = []
+    for name, numbers in ports.items():
+        protocol = PROTOCOLS[name]
+        anywhere = tuple((network, tuple(_every_value(protocol))) for network in networks)
+        everything = Inspection(
+            frozenset(range(protocol.functions.highest + 1)),
+            anywhere,
+            anywhere,
+            None,
+            protocol.transaction_timeout,
+            True,
+        )
+        for transport in protocol.transports:
+            rules.append(
+                Rule(
+                    f"any {name}",
+                    "any",
+                    len(rules),
+                    name,
+                    networks,
+                    networks,
+                    transport,
+                    tuple((number, number) for number in sorted(numbers)),
+                    everything,
+                    nowhere,
+                )  # fmt: skip
+            )
+    conduit = Conduit(
+        "any", 0, "", "", "", "", (), None, "", "monitor", "static", "reset", "resync", tuple(rules), nowhere
+    )
+    today = datetime.date.today().isoformat()
+    return Tables(Policy("", "", today, "", (), (conduit,)))
+
+
+def _every_value(protocol: Definition) -> Iterable[frozenset[int] | None]:
+    for field in protocol.address_fields:
+        yield None if field.highest_unnamed is None else frozenset(range(field.lowest, field.highest + 1))

@@ -25,11 +25,18 @@ class KernelView:
 
         `transport` is tcp, udp or icmp; ports are 0 for icmp.
         """
-        for rule in self._candidates(transport, source, destination):
-            if not rule.ports or any(low <= destination_port <= high for low, high in rule.ports):
-                return rule
+        opening = self.opens(transport, source, destination, destination_port)
+        if opening is not None:
+            return opening
         for rule in self._candidates(transport, destination, source):
             if not rule.ports or any(low <= source_port <= high for low, high in rule.ports):
+                return rule
+        return None
+
+    def opens(self, transport: str, client: Address, server: Address, port: int) -> Rule | None:
+        """The rule that lets this client open this server's port."""
+        for rule in self._candidates(transport, client, server):
+            if not rule.ports or any(low <= port <= high for low, high in rule.ports):
                 return rule
         return None
 

@@ -57,8 +57,10 @@ class Inspection:
     """The part of a rule that the engine decides: `allow: modbus` or `allow: dnp3`."""
 
     functions: frozenset[int]  # numbers of the protocol's catalogue, exclusions already taken out
-    # By server: one entry for each of the protocol's address_fields; None: any.
-    addresses: tuple[tuple[Network, tuple[frozenset[int] | None, ...]], ...]
+    # For each network of that side (and each asset in it that has its own): one entry for each of the
+    # protocol's address_fields, None where anything goes or the field is the other side's.
+    client_addresses: tuple[tuple[Network, tuple[frozenset[int] | None, ...]], ...]
+    server_addresses: tuple[tuple[Network, tuple[frozenset[int] | None, ...]], ...]
     outstanding: int | None  # as the rule says it; None: the default (16 reads, writes alone)
     transaction_timeout: float  # seconds
     lenient_responses: bool
@@ -111,6 +113,11 @@ class Policy:
     digest: str
     zones: tuple[Zone, ...]
     conduits: tuple[Conduit, ...]
+
+    @property
+    def assets(self) -> tuple[Asset, ...]:
+        """All assets of all zones."""
+        return tuple(asset for zone in self.zones for asset in zone.assets)
 
     def zone(self, name: str) -> Zone:
         """The zone of that name; KeyError where there is none."""

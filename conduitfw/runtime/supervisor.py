@@ -120,10 +120,11 @@ class Supervisor:
                 self._notifier,
                 self._settings.silence,
             )
-            self._notifier.engine(EngineKind.ENGINE_START, **self._policy_detail(self._policy), by="operator")
+            self._notifier.engine(EngineKind.ENGINE_START, **self._policy_detail(self._policy))
             self._loop()
         finally:
-            os.unlink(self._settings.socket_path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._settings.socket_path)
 
     # --- processes --------------------------------------------------------------------------------
 

@@ -214,14 +214,14 @@ class Wire:
         sequence = self.client_next + (at or 0)
         if flags is None:
             flags = ACK | (PSH if payload else 0)
-        outcome = self.send(
-            self.packet(True, sequence, self.server_next if ack is None else ack, flags, payload), True
-        )
+        outcome = self.send(self.packet(True, sequence, self.server_next if ack is None else ack, flags, payload), True)
         if at is None and advance:
             self.client_next = self.client_next + len(payload) & 0xFFFFFFFF
         return outcome
 
-    def server(self, payload: bytes = b"", *, ack: int | None = None, window: int | None = None, flags: int = 0) -> Outcome:
+    def server(
+        self, payload: bytes = b"", *, ack: int | None = None, window: int | None = None, flags: int = 0
+    ) -> Outcome:
         """A segment of the server, which acknowledges what it has got."""
         sequence = self.server_next
         self.server_next = self.server_next + len(payload) & 0xFFFFFFFF

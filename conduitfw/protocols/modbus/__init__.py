@@ -33,9 +33,7 @@ MODBUS = Definition(
     transaction_timeout=5.0,
     functions=FUNCTIONS,
     address_fields=(
-        AddressField(
-            name="unit", rule_field="units", asset_field="units", asset_side="server", lowest=0, highest=255
-        ),
+        AddressField(name="unit", rule_field="units", asset_field="units", asset_side="server", lowest=0, highest=255),
     ),
     frame=frame,
     session=ModbusSession,

@@ -252,7 +252,7 @@ def agrees(expected: bytes, data: bytes, at: int) -> bool:
     """Whether a (well-formed) response fits the request that it answers."""
     function = data[at]
     if function in (1, 2):
-        return data[at + 1] == (_U16.unpack_from(expected, 2)[0] + 7) // 8
+        return bool(data[at + 1] == (_U16.unpack_from(expected, 2)[0] + 7) // 8)
     if function in (3, 4):
         return bool(data[at + 1] == 2 * _U16.unpack_from(expected, 2)[0])
     if function == 23:

@@ -1,0 +1,5 @@
+"""`python -m conduitfw`."""
+
+from conduitfw.cli.main import main
+
+main(prog_name="conduitfw")

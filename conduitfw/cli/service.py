@@ -1,0 +1,229 @@
+"""`conduitfw run`, `status`, `reload` and `stop`: the running firewall."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from conduitfw.kernel.marks import DEFAULT_QUEUE_BASE
+from conduitfw.observe.events import DEFAULT_PATH, EventLog
+from conduitfw.observe.metrics import prometheus
+from conduitfw.runtime.control import DEFAULT_SOCKET
+from conduitfw.runtime.host import KernelHost
+from conduitfw.runtime.supervisor import Settings, Supervisor
+
+_SOCKET = click.option(
+    "--socket",
+    "socket_path",
+    envvar="CONDUITFW_SOCKET",
+    default=DEFAULT_SOCKET,
+    show_default=True,
+    metavar="PATH",
+    help="The control socket (also by the environment: CONDUITFW_SOCKET).",
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_WAIT = {"status": 10.0, "reload": 130.0, "stop": 20.0}  # seconds; a little longer than control itself waits
+
+
+@click.command()
+@click.argument("policy", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--bridge", metavar="NAME", help="The bridge that the policy's interfaces are ports of. Without it: a router."
+)
+@click.option("--queue-base", default=DEFAULT_QUEUE_BASE, show_default=True, type=click.IntRange(0, 65534),
+              help="The first of the two queue numbers that are used.")  # fmt: skip
+@_SOCKET
+@click.option("--events", "events_path", default=DEFAULT_PATH, show_default=True, metavar="FILE",
+              help='The event log (JSON lines), or "-" for standard output.')  # fmt: skip
+@click.option("--silence", default=1.0, show_default=True, type=click.FloatRange(0.2, 60.0), metavar="SECONDS",
+              help="A worker without a sign of life for so long is replaced.")  # fmt: skip
+@click.option("--max-flows", default=4096, show_default=True, type=click.IntRange(16, 1_000_000),
+              help="Sessions that can be followed at a time (4 KB of memory each).")  # fmt: skip
+@click.option("--remove-on-exit", is_flag=True,
+              help="Take the ruleset out at the end: what the conduits protected is then open. For tests.")  # fmt: skip
+@_JSON
+def run(
+    policy: tuple[Path, ...],
+    bridge: str | None,
+    queue_base: int,
+    socket_path: str,
+    events_path: str,
+    silence: float,
+    max_flows: int,
+    remove_on_exit: bool,
+    as_json: bool,
+) -> None:
+    """Enforce POLICY, in the foreground, until told to stop.
+
+    What ends it leaves each conduit as its `fail` says: closed stays dropped, static goes on by
+    addresses and ports. Exit status: 0 stopped as told, 1 refused, 2 wrong usage.
+    """
+    host = KernelHost(bridge, queue_base)
+    paths = tuple(str(path.resolve()) for path in policy)
+    trial = host.examine(paths)
+    for problem in trial.problems:
+        click.echo(_problem(problem), err=True)
+    if trial.policy is None:
+        raise click.ClickException("the policy was refused; nothing was changed")
+
+    def announce(status: dict[str, Any]) -> None:
+        click.echo(json.dumps({"running": status}) if as_json else _headline(status))
+        sys.stdout.flush()
+
+    settings = Settings(paths, socket_path, silence=silence, max_flows=max_flows, remove_on_exit=remove_on_exit)
+    try:
+        Supervisor(settings, trial.policy, host, host.examine, lambda: EventLog(events_path), announce).run()
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@click.command()
+@_SOCKET
+@_JSON
+@click.option("--metrics", is_flag=True, help="Print the figures as Prometheus text.")
+def status(socket_path: str, as_json: bool, metrics: bool) -> None:
+    """Show whether conduits are enforced, and by which policy.
+
+    Exit status: 0 everything that should be enforced is, 1 it is not, or nothing runs.
+    """
+    answer = _ask(socket_path, {"command": "status"})
+    if not answer["ok"]:
+        _refuse(answer, as_json)
+    found = answer["status"]
+    if metrics:
+        click.echo(prometheus(found), nl=False)
+    elif as_json:
+        click.echo(json.dumps(found))
+    else:
+        _print_status(found)
+    # A conduit that only watches is as it should be; one that should be enforced and is not, is not.
+    unenforced = [c for c in found["conduits"] if c["mode"] == "enforce" and c["state"] != "enforcing"]
+    if unenforced or found["engine"] != "serving":
+        raise SystemExit(1)
+
+
+@click.command()
+@click.argument("policy", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@_SOCKET
+@_JSON
+def reload(policy: tuple[Path, ...], socket_path: str, as_json: bool) -> None:
+    """Take the running policy's files anew, or POLICY instead of them.
+
+    When it returns with 0, the new policy is in force in the kernel and in the engine. A bad policy
+    changes nothing. Exit status: 0 in force, 1 refused.
+    """
+    request: dict[str, Any] = {"command": "reload"}
+    if policy:
+        request["policy"] = [str(path.resolve()) for path in policy]
+    answer = _ask(socket_path, request)
+    if not answer["ok"]:
+        _refuse(answer, as_json)
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    for problem in answer["problems"]:
+        click.echo(_problem(problem), err=True)
+    new = answer["policy"]
+    click.echo(
+        f"in force: {new['site']} {new['revision']}, {new['conduits']} conduits, {new['rules']} rules, {new['digest'][:12]}"
+    )
+
+
+@click.command()
+@_SOCKET
+@_JSON
+def stop(socket_path: str, as_json: bool) -> None:
+    """Stop the firewall. Each conduit is left as its `fail` says; there is no way to leave them open.
+
+    Exit status: 0 stopped, 1 nothing runs or it did not stop.
+    """
+    answer = _ask(socket_path, {"command": "stop"})
+    if not answer["ok"]:
+        _refuse(answer, as_json)
+    if as_json:
+        click.echo(json.dumps(answer))
+    elif answer.get("removed"):
+        click.echo("stopped; the ruleset was removed, as `run --remove-on-exit` asked for")
+    else:
+        click.echo("stopped; the ruleset stays: closed conduits drop, static ones go on by addresses and ports")
+
+
+COMMANDS: Sequence[click.Command] = (run, status, reload, stop)
+
+
+def _ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
+    """One request to the control process, and its answer. Exits with 1 where nobody answers."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(_WAIT[request["command"]])
+    try:
+        with connection:
+            connection.connect(path)
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as lines:
+                line = lines.readline()
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise click.ClickException(f"nothing runs: nobody answers at {path}") from None
+    except OSError as error:
+        raise click.ClickException(f"no answer at {path}: {error}") from None
+    if not line:
+        raise click.ClickException(f"no answer at {path}: the connection was closed")
+    answer = json.loads(line)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def _refuse(answer: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(answer))
+        raise SystemExit(1)
+    for problem in answer.get("problems", ()):
+        click.echo(_problem(problem), err=True)
+    raise click.ClickException(answer["error"])
+
+
+def _problem(problem: dict[str, Any]) -> str:
+    place = f"{problem['file']}:{problem['line']}:{problem['column']}: " if problem.get("file") else ""
+    return f"{place}{problem.get('severity', 'error')}: {problem['message']}"
+
+
+def _headline(found: dict[str, Any]) -> str:
+    policy = found["policy"]
+    watched = sum(conduit["mode"] == "monitor" for conduit in found["conduits"])
+    how = "enforcing" if found["enforcing"] else "NOT ENFORCING"
+    only = f", {watched} of them only watched" if watched else ""
+    return (
+        f"conduitfw {how}: {policy['site']} {policy['revision']}, {policy['conduits']} conduits{only}, "
+        f"{policy['rules']} rules, {found['where']}"
+    )
+
+
+def _print_status(found: dict[str, Any]) -> None:
+    click.echo(_headline(found))
+    policy, events = found["policy"], found["events"]
+    click.echo(f"policy    {', '.join(policy['paths'])}  sha256 {policy['digest'][:12]}")
+    for conduit in found["conduits"]:
+        click.echo(f"conduit   {conduit['name']}: {conduit['state']} (mode {conduit['mode']}, fail {conduit['fail']})")
+    for worker in found["workers"]:
+        click.echo(
+            f"worker    {worker['place']}: {worker['state']}, pid {worker['pid']}, {worker['restarts']} restarts"
+        )
+    packets, engine = found["worker_counters"], found["engine_counters"]
+    click.echo(
+        f"packets   {packets['packets']} decided: {packets['forwarded']} forwarded, {packets['dropped']} dropped "
+        f"({engine.get('denied', 0)} denied), {packets['engine_errors']} engine errors"
+    )
+    click.echo(f"flows     {engine.get('flows', 0)} of at most {engine.get('flow_capacity', 0)}")
+    for queue in found["queue_counters"]:
+        click.echo(
+            f"queue     {queue['queue']}: {queue['waiting']} waiting, dropped {queue['dropped_queue_full']} by a full queue, "
+            f"{queue['dropped_socket_full']} by a full socket"
+        )
+    click.echo(
+        f"events    {events['written']} written, {events['folded']} folded, {events['lost'] + events['unwritten']} lost"
+    )

@@ -1,0 +1,142 @@
+"""The queue: a thin layer over NetfilterQueue, and the netlink messages that it has no call for.
+
+NetfilterQueue 1.1.0 knows no queue flags and no batch verdicts. Both are sent as raw messages on its
+socket: the kernel goes by the socket's port id, so this works from every process that shares it. No
+message asks for an acknowledgement, which whoever reads packets would have to read.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import netfilterqueue
+
+_QUEUE_SUBSYSTEM = 3  # NFNL_SUBSYS_QUEUE (linux/netfilter/nfnetlink.h)
+_PACKET = _QUEUE_SUBSYSTEM << 8  # NFQNL_MSG_PACKET (linux/netfilter/nfnetlink_queue.h)
+_CONFIG = _QUEUE_SUBSYSTEM << 8 | 2
+_VERDICT_BATCH = _QUEUE_SUBSYSTEM << 8 | 3
+_REQUEST = 1  # NLM_F_REQUEST
+_VERDICT_HEADER = 2  # NFQA_VERDICT_HDR
+_PACKET_HEADER = 1  # NFQA_PACKET_HDR
+_CONFIG_MASK, _CONFIG_FLAGS = 4, 5  # NFQA_CFG_MASK, NFQA_CFG_FLAGS
+_FAIL_OPEN = 1  # NFQA_CFG_F_FAIL_OPEN
+_DROP = 0  # NF_DROP
+_MESSAGE = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+_FIGURES = Path("/proc/net/netfilter/nfnetlink_queue")
+
+LENGTH = 8192  # packets that may wait
+SOCKET_BYTES = 8 * 1024 * 1024
+
+
+class QueuedPacket:
+    """One packet that the kernel waits for a verdict on."""
+
+    __slots__ = ("_packet", "payload")
+
+    def __init__(self, packet: netfilterqueue.Packet) -> None:
+        self._packet = packet
+        self.payload = packet.get_payload()
+
+    @property
+    def mark(self) -> int:
+        """The packet mark."""
+        return self._packet.mark
+
+    @property
+    def ifindex(self) -> int:
+        """The port it came in by: through br_netfilter the bridge's port is `physindev`, else `indev`."""
+        return self._packet.physindev or self._packet.indev
+
+    @property
+    def mac(self) -> bytes:
+        """The sender's MAC address; b"" where there is none."""
+        return (self._packet.get_hw() or b"")[:6]
+
+    def accept(self, payload: bytes | None = None, mark: int | None = None) -> None:
+        """Let it go on, with other bytes and another mark where given."""
+        if mark is not None:
+            self._packet.set_mark(mark)
+        if payload is not None:
+            self._packet.set_payload(payload)
+        self._packet.accept()
+
+    def drop(self) -> None:
+        """Do away with it."""
+        self._packet.drop()
+
+
+class Queue:
+    """One NFQUEUE, bound for as long as any process holds its socket."""
+
+    def __init__(self, number: int, take: Callable[[QueuedPacket], None], *, fail_open: bool) -> None:
+        """Bind queue `number`. `fail_open`: what finds no room passes. Raises OSError where somebody else has it."""
+        self.number = number
+        self._queue = netfilterqueue.NetfilterQueue()
+        try:
+            self._queue.bind(number, lambda packet: take(QueuedPacket(packet)), max_len=LENGTH, sock_len=SOCKET_BYTES)
+        except OSError:
+            holder = "" if _line(number) is None else ": another process has it"
+            raise OSError(f"queue {number} cannot be bound{holder}") from None
+        self._socket = socket.socket(fileno=os.dup(self._queue.get_fd()))
+        if fail_open:
+            flags = struct.pack(">I", _FAIL_OPEN)
+            self._send(_CONFIG, (_CONFIG_MASK, flags), (_CONFIG_FLAGS, flags))
+
+    def fileno(self) -> int:
+        """The socket to wait on."""
+        return self._queue.get_fd()
+
+    def close(self) -> None:
+        """Give the queue up in this process."""
+        self._socket.close()
+        self._queue.unbind()
+
+    def service(self) -> None:
+        """Have everything decided that has arrived."""
+        self._queue.run(block=False)
+
+    def drop_undecided(self) -> None:
+        """Drop what a predecessor had received and not decided: all before the first message still in the socket."""
+        first = self._first_waiting()
+        if first is None:
+            line = _line(self.number)
+            last = line[7] if line else 0
+            again = self._first_waiting()
+            first = last + 1 if again is None else again
+        if first > 1:
+            self._send(_VERDICT_BATCH, (_VERDICT_HEADER, struct.pack(">II", _DROP, first - 1)))
+
+    def _first_waiting(self) -> int | None:
+        """The packet id of the first message in the socket."""
+        try:
+            data = self._socket.recv(65536, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except (BlockingIOError, OSError):
+            return None
+        if len(data) < 32 or _MESSAGE.unpack_from(data)[1] != _PACKET:
+            return None
+        size, kind = _ATTRIBUTE.unpack_from(data, 20)
+        return int(struct.unpack_from(">I", data, 24)[0]) if kind == _PACKET_HEADER and size >= 8 else None
+
+    def _send(self, kind: int, *attributes: tuple[int, bytes]) -> None:
+        body = struct.pack(">BBH", socket.AF_UNSPEC, 0, self.number)
+        for number, value in attributes:
+            body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), number) + value
+        self._socket.send(_MESSAGE.pack(_MESSAGE.size + len(body), kind, _REQUEST, 0, 0) + body)
+
+
+def _line(number: int) -> list[int] | None:
+    """The kernel's figures of a queue (nfnetlink_queue.c, seq_show), or None where nobody has bound it."""
+    try:
+        lines = _FIGURES.read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        figures = [int(word) for word in line.split()]
+        if figures and figures[0] == number:
+            return figures
+    return None

@@ -1,0 +1,146 @@
+"""Loading a ruleset into the kernel: `nft` and, where packets reach the queue by mark, one chain of iptables.
+
+Both are the distribution's own programs (docs/decisions/0002-nft-binary.md). Everything here raises OSError
+with what the program said.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from conduitfw.kernel import marks
+from conduitfw.kernel.ruleset import BRIDGE, INET, TABLE, Method, Shape, removal
+
+_PROBE = "conduitfw_probe"
+_CHAIN = "CONDUITFW"
+_IPTABLES = ("iptables-nft", "ip6tables-nft")
+_CALLS = tuple(Path(f"/proc/sys/net/bridge/bridge-nf-call-{each}") for each in ("iptables", "ip6tables"))
+_SECONDS = 60.0
+
+
+def run(command: Sequence[str], text: str | None = None) -> str:
+    """Run a program to its end and give what it printed. Raises OSError with what it said."""
+    try:
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, timeout=_SECONDS, check=False,
+            env={**os.environ, "LC_ALL": "C", "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"},
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise OSError(f"{command[0]} is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise OSError(f"{command[0]} did not end within {_SECONDS:.0f} s") from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise OSError(f"{' '.join(command)}: {said[0] if said else f'exit {done.returncode}'}")
+    return done.stdout
+
+
+def load(text: str) -> None:
+    """Load a ruleset in one transaction."""
+    run(["nft", "-f", "-"], text)
+
+
+def check(text: str) -> None:
+    """Whether nft understands a ruleset; nothing is loaded."""
+    run(["nft", "-c", "-f", "-"], text)
+
+
+def can(family: str, rule: str) -> bool:
+    """Whether this kernel takes a rule, tried in a chain that no packet meets."""
+    try:
+        load(f"table {family} {_PROBE} {{\n\tchain c {{\n\t\t{rule}\n\t}}\n}}\n")
+    except OSError:
+        return False
+    finally:
+        # An unhooked chain holds no packets: taking it out drops none.
+        load(f"table {family} {_PROBE} {{}}\ndelete table {family} {_PROBE}\n")
+    return True
+
+
+def shape_of_host(family: str, queue_base: int) -> Shape:
+    """How packets reach the queue on this kernel, and whether it tracks connections for the family."""
+    method = Method.STATEMENT if can(family, f"queue num {queue_base}") else Method.MARK
+    return Shape(family, method, queue_base, can(family, "ct state new accept"))
+
+
+def install(text: str, shape: Shape) -> None:
+    """Load a ruleset and see to it that what it marks is queued."""
+    if shape.method is Method.MARK:
+        # The queue first: what is marked and not queued would pass (and, where closed, be dropped behind).
+        _install_mark_rules(shape)
+    load(text)
+
+
+def remove(shape: Shape) -> None:
+    """Take out all that `install` brought. The sysctls stay: others may have come to need them."""
+    load(removal(shape.family))
+    if shape.method is Method.MARK:
+        for program in _IPTABLES:
+            if _jumps(program):
+                run([program, "-t", "mangle", "-D", "FORWARD", "-j", _CHAIN])
+                run([f"{program}-restore", "--noflush"], f"*mangle\n:{_CHAIN} - [0:0]\n-X {_CHAIN}\nCOMMIT\n")
+
+
+def counters(family: str) -> dict[str, dict[str, int]]:
+    """The table's counters: name -> packets and bytes. Empty where the table is not loaded."""
+    found: dict[str, dict[str, int]] = {}
+    for each in (family, INET) if family == BRIDGE else (family,):
+        try:
+            listed = json.loads(run(["nft", "-j", "list", "counters", "table", each, TABLE]))
+        except OSError:
+            continue
+        for entry in listed["nftables"]:
+            if "counter" in entry:
+                counter = entry["counter"]
+                figures = found.setdefault(counter["name"], {"packets": 0, "bytes": 0})
+                figures["packets"] += counter["packets"]
+                figures["bytes"] += counter["bytes"]
+    return found
+
+
+# --- where the queue is reached by mark ---------------------------------------------------------------
+
+
+def _rules(shape: Shape) -> list[str]:
+    ours = marks.INSPECT | marks.VERDICT | marks.CLOSED
+    return [
+        f"-A {_CHAIN} -m mark --mark {marks.INSPECT | marks.CLOSED:#x}/{ours:#x} -j NFQUEUE "
+        f"--queue-num {shape.queue_base + marks.QUEUE_CLOSED}",
+        f"-A {_CHAIN} -m mark --mark {marks.INSPECT:#x}/{ours:#x} -j NFQUEUE "
+        f"--queue-num {shape.queue_base + marks.QUEUE_STATIC} --queue-bypass",
+    ]
+
+
+def _install_mark_rules(shape: Shape) -> None:
+    if shape.family == BRIDGE:
+        for path in _CALLS:
+            if not path.exists():
+                raise OSError(f"{path} is not there: load the kernel module br_netfilter")
+            if path.read_text().strip() != "1":
+                path.write_text("1\n")
+    for program in _IPTABLES:
+        if not _has_rules(program, shape):
+            lines = [f":{_CHAIN} - [0:0]", *_rules(shape)]
+            run([f"{program}-restore", "--noflush"], "\n".join(["*mangle", *lines, "COMMIT", ""]))
+        if not _jumps(program):
+            run([program, "-t", "mangle", "-I", "FORWARD", "1", "-j", _CHAIN])
+
+
+def _has_rules(program: str, shape: Shape) -> bool:
+    try:
+        listed = run([program, "-t", "mangle", "-S", _CHAIN]).splitlines()
+    except OSError:
+        return False
+    return listed == [f"-N {_CHAIN}", *_rules(shape)]
+
+
+def _jumps(program: str) -> bool:
+    try:
+        run([program, "-t", "mangle", "-C", "FORWARD", "-j", _CHAIN])
+    except OSError:
+        return False
+    return True

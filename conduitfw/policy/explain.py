@@ -1,0 +1,150 @@
+"""What the policy says of one request, and why: for `explain`, and for the policy's own tests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from conduitfw.policy.compile import TCP, UDP, Channel, Tables
+from conduitfw.policy.endpoints import Endpoints
+from conduitfw.policy.functions import function_of
+from conduitfw.policy.kernel_view import KernelView
+from conduitfw.policy.model import Address, Asset, Conduit, Policy, Rule
+from conduitfw.policy.source import Report, Section
+from conduitfw.protocols import Definition, Kind, Unit
+from conduitfw.protocols.registry import PROTOCOLS
+from conduitfw.reasons import Reason
+
+KERNEL_KINDS = ("tcp", "udp", "icmp")
+
+
+@dataclass(frozen=True)
+class Question:
+    """May `client` do this at `server`?"""
+
+    client: Address
+    server: Address
+    allow: str  # a protocol's name, or tcp, udp, icmp
+    function: int = -1  # of the protocol
+    transport: str = ""  # "": the protocol's own
+    port: int = 0  # 0: the protocol's own
+    # By the name of an address field (unit, master, outstation). What is not given may be anything.
+    addresses: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The rule that allows it, or the reason why none does. `addresses`: with which it was tried."""
+
+    rule: Rule | None
+    conduit: Conduit | None
+    reason: Reason | None
+    addresses: Mapping[str, int]
+
+    @property
+    def allowed(self) -> bool:
+        """Whether a rule allows it."""
+        return self.rule is not None
+
+
+def explain(tables: Tables, question: Question) -> Answer:
+    """What the policy says of it. A unit or link address that is not given is any: one that is allowed is enough."""
+    protocol = PROTOCOLS.get(question.allow)
+    if protocol is None:
+        rule = KernelView(tables.policy).opens(question.allow, question.client, question.server, question.port)
+        conduit = _conduit_between(tables.policy, question.client, question.server)
+        if rule is not None:
+            conduit = next(each for each in tables.policy.conduits if each.name == rule.conduit)
+            return Answer(rule, conduit, None, {})
+        return Answer(None, conduit, Reason.NO_RULE if conduit is not None else Reason.NO_CONDUIT, {})
+    channel = tables.channel(
+        UDP if (question.transport or protocol.transports[0]) == "udp" else TCP,
+        question.client.packed,
+        question.server.packed,
+        question.port or protocol.port,
+    )
+    if channel is None or channel.protocol is not protocol:
+        conduit = _conduit_between(tables.policy, question.client, question.server)
+        return Answer(None, conduit, Reason.NO_RULE if conduit is not None else Reason.NO_CONDUIT, question.addresses)
+    return _ask(channel, protocol, question)
+
+
+def _ask(channel: Channel, protocol: Definition, question: Question) -> Answer:
+    choices = [
+        (question.addresses[each.name],) if each.name in question.addresses else values
+        for each, values in zip(protocol.address_fields, channel.representatives(), strict=True)
+    ]
+    named = False
+    for values in itertools.product(*choices):
+        unit = Unit(Kind.REQUEST, question.function, values, 0)
+        rule = channel.rule_for(unit)
+        named = named or channel.names_address(unit)
+        if rule is not None:
+            tried = {each.name: value for each, value in zip(protocol.address_fields, values, strict=True)}
+            return Answer(rule, channel.conduit, None, tried)
+    return Answer(None, channel.conduit, Reason.NO_RULE if named else Reason.NO_RULE_ADDRESS, question.addresses)
+
+
+def _conduit_between(policy: Policy, client: Address, server: Address) -> Conduit | None:
+    ends = [
+        next((zone.name for zone in policy.zones if any(address in network for network in zone.networks)), None)
+        for address in (client, server)
+    ]
+    return next((each for each in policy.conduits if {each.from_zone, each.to_zone} == set(ends)), None)
+
+
+# --- the policy's own tests -------------------------------------------------------------------------
+
+
+def run_tests(tests: Sequence[Section], tables: Tables, endpoints: Endpoints, report: Report) -> None:
+    """Ask each of the policy's `tests`; one that fails is an error: such a policy is not loaded."""
+    for test in tests:
+        question = _question(test, endpoints, report)
+        expected = test.choice("expect", "")
+        if question is None or not expected:
+            continue
+        answer = explain(tables, question)
+        if answer.allowed == (expected == "allow"):
+            continue
+        by = (
+            f"the rule {answer.rule.name!r} allows it"
+            if answer.rule
+            else answer.reason.sentence
+            if answer.reason
+            else ""
+        )
+        report.error(test.place, f"the test expects {expected}, the policy says the opposite", by)
+
+
+def _question(test: Section, endpoints: Endpoints, report: Report) -> Question | None:
+    ends: list[tuple[Address, Asset | None]] = []
+    for key in ("from", "to"):
+        text = test.scalar(key)
+        found = endpoints.address(text) if text is not None else None
+        if found is None:
+            return None
+        ends.append(found)
+    kinds = [kind for kind in (*PROTOCOLS, *KERNEL_KINDS) if kind in test]
+    if len(kinds) != 1:
+        report.error(test.place, "a test asks one thing", f"name one of {', '.join((*PROTOCOLS, *KERNEL_KINDS))}")
+        return None
+    kind = kinds[0]
+    function, port = -1, test.number("port") or 0
+    protocol = PROTOCOLS.get(kind)
+    if protocol is not None:
+        text = test.scalar(kind)
+        number = function_of(text, protocol, report) if text is not None else None
+        if number is None:
+            return None
+        function = number
+    elif kind == "icmp":
+        test.flag("icmp")
+    else:
+        port = test.number(kind) or 0
+    addresses = {}
+    for each in protocol.address_fields if protocol is not None else ():
+        value = test.number(each.name)
+        if value is not None:
+            addresses[each.name] = value
+    return Question(ends[0][0], ends[1][0], kind, function, test.choice("transport", ""), port, addresses)

@@ -1,0 +1,194 @@
+"""What a careful engineer would ask about a policy that can be read: contradictions are errors, the rest warnings."""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from conduitfw.policy.endpoints import inside
+from conduitfw.policy.model import Conduit, Network, Place, Policy, Rule
+from conduitfw.policy.source import Report
+
+_RESPONSIBILITY = (
+    ("purpose", "an auditor will ask what it is for"),
+    ("owner", "an auditor will ask who answers for it"),
+    ("approved_by", "an auditor will ask who approved it"),
+)
+
+
+def lint(policy: Policy, header: Place, report: Report) -> None:
+    """Report what contradicts itself, what can never match, and what an audit would find."""
+    if not policy.site or not policy.owner:
+        report.warning(header, "the policy says not whose it is", "name `site` and `owner`")
+    _zones(policy, report)
+    for conduit in policy.conduits:
+        _conduit(conduit, policy, report)
+        _shadowed(conduit, report)
+    _collisions(policy, report)
+
+
+def _zones(policy: Policy, report: Report) -> None:
+    by_interface: dict[str, str] = {}
+    sided = any(zone.interfaces for zone in policy.zones)
+    for zone in policy.zones:
+        if zone.security_level is None:
+            report.warning(zone.place, f"the zone {zone.name} has no `security_level`", "its target SL-T, 1 to 4")
+        if sided and not zone.interfaces:
+            report.warning(
+                zone.place, f"the zone {zone.name} has no `interfaces`", "its addresses may be forged from any side"
+            )
+        for interface in zone.interfaces:
+            other = by_interface.setdefault(interface, zone.name)
+            if other != zone.name:
+                report.warning(
+                    zone.place, f"the zones {other} and {zone.name} share the interface {interface}",
+                    "what passes between them there does not pass this firewall",
+                )  # fmt: skip
+
+
+def _conduit(conduit: Conduit, policy: Policy, report: Report) -> None:
+    for key, why in _RESPONSIBILITY:
+        if not getattr(conduit, key):
+            report.warning(conduit.place, f"the conduit {conduit.name} has no `{key}`", why)
+    if conduit.review_by is None:
+        report.warning(conduit.place, f"the conduit {conduit.name} has no `review_by`", "the date of its next review")
+    elif conduit.review_by < datetime.date.today():
+        report.warning(conduit.place, f"the review of the conduit {conduit.name} was due on {conduit.review_by}")
+    if not conduit.rules:
+        report.warning(conduit.place, f"the conduit {conduit.name} has no rules", "nothing passes through it")
+    inspected_tcp = any(rule.inspection is not None and rule.transport == "tcp" for rule in conduit.rules)
+    if conduit.on_deny == "drop" and inspected_tcp:
+        report.warning(
+            conduit.place, f"`on_deny: drop` on {conduit.name} leaves a denied TCP session hanging until it times out",
+            "reset ends it at once for both sides",
+        )  # fmt: skip
+    highest = max(policy.zone(conduit.from_zone).security_level or 0, policy.zone(conduit.to_zone).security_level or 0)
+    if conduit.fail == "static" and highest == 4:
+        report.warning(
+            conduit.place, f"`fail: static` on {conduit.name}, which joins a zone of SL-T 4",
+            "without an engine the kernel passes every function that goes to a named port",
+        )  # fmt: skip
+
+
+# --- rules that never decide ------------------------------------------------------------------------
+
+
+def _shadowed(conduit: Conduit, report: Report) -> None:
+    """A rule that allows nothing which an earlier one does not allow as well.
+
+    Only rules that name the same first server, or a whole network, can cover a rule: so ten thousand
+    rules are not compared with each other.
+    """
+    by_server: dict[tuple[str, str, Network], list[Rule]] = defaultdict(list)
+    wide: dict[tuple[str, str], list[Rule]] = defaultdict(list)
+    for rule in conduit.rules:
+        kind = rule.allow, rule.transport
+        earlier = [*by_server[(*kind, rule.servers[0])], *wide[kind]]
+        cover = next((other for other in earlier if _covers(other, rule)), None)
+        if cover is not None:
+            report.warning(
+                rule.place, f"the rule {rule.name!r} allows nothing that {cover.name!r} does not", "delete it"
+            )
+        if any(server.num_addresses > 1 for server in rule.servers):
+            wide[kind].append(rule)
+        else:
+            for server in rule.servers:
+                by_server[(*kind, server)].append(rule)
+
+
+def _covers(wide: Rule, narrow: Rule) -> bool:
+    if not _all_inside(narrow.clients, wide.clients) or not _all_inside(narrow.servers, wide.servers):
+        return False
+    if not all(any(low <= first and last <= high for low, high in wide.ports) for first, last in narrow.ports):
+        return False
+    if narrow.inspection is None or wide.inspection is None:
+        return narrow.inspection is wide.inspection
+    return (
+        narrow.inspection.functions <= wide.inspection.functions
+        and _addresses_cover(wide.inspection.client_addresses, narrow.inspection.client_addresses)
+        and _addresses_cover(wide.inspection.server_addresses, narrow.inspection.server_addresses)
+    )
+
+
+_Entries = Sequence[tuple[Network, tuple[frozenset[int] | None, ...]]]
+
+
+def _addresses_cover(wide: _Entries, narrow: _Entries) -> bool:
+    """Whether unit and link addresses that `narrow` names are all in what `wide` says of the same networks."""
+    for network, values in narrow:
+        around = [(other, said) for other, said in wide if inside(network, other)]
+        if not around or any(other != network and inside(other, network) for other, _ in wide):
+            return False
+        _, said = max(around, key=lambda each: each[0].prefixlen)
+        for wider, narrower in zip(said, values, strict=True):
+            if wider is not None and (narrower is None or not narrower <= wider):
+                return False
+    return True
+
+
+def _all_inside(inner: Iterable[Network], outer: Sequence[Network]) -> bool:
+    listed = set(outer)
+    return all(each in listed or any(inside(each, network) for network in outer) for each in inner)
+
+
+# --- two readings of one packet -----------------------------------------------------------------------
+
+
+def _collisions(policy: Policy, report: Report) -> None:
+    """A packet that two rules would treat in different ways: another protocol, another conduit, or not at all."""
+    by_zones: dict[frozenset[str], list[Conduit]] = defaultdict(list)
+    for conduit in policy.conduits:
+        by_zones[frozenset((conduit.from_zone, conduit.to_zone))].append(conduit)
+    for conduits in by_zones.values():
+        rules = [rule for conduit in conduits for rule in conduit.rules]
+        for transport in ("tcp", "udp"):
+            _collide([rule for rule in rules if rule.transport == transport], report)
+
+
+def _collide(rules: Sequence[Rule], report: Report) -> None:
+    inspected: dict[int, list[Rule]] = defaultdict(list)
+    for rule in rules:
+        if rule.inspection is not None:
+            for low, high in rule.ports:
+                for port in range(low, high + 1):
+                    inspected[port].append(rule)
+    uninspected = [rule for rule in rules if rule.inspection is None]
+    told: set[tuple[int, int]] = set()
+    for port, named in inspected.items():
+        several = len({(rule.conduit, rule.allow) for rule in named}) > 1
+        others = [rule for rule in uninspected if any(low <= port <= high for low, high in rule.ports)]
+        for position, rule in enumerate(named):
+            rivals = [*(named[:position] if several else ()), *others]
+            for rival in rivals:
+                if (rival.conduit, rival.allow) == (rule.conduit, rule.allow) or not _meet(rule, rival):
+                    continue
+                pair = min(rule.index, rival.index), max(rule.index, rival.index)
+                if pair not in told:
+                    told.add(pair)
+                    _tell(rule, rival, port, report)
+
+
+def _meet(one: Rule, other: Rule) -> bool:
+    return _overlap(one.clients, other.clients) and _overlap(one.servers, other.servers)
+
+
+def _overlap(ones: Sequence[Network], others: Sequence[Network]) -> bool:
+    listed = set(others)
+    return any(one in listed or any(inside(one, other) or inside(other, one) for other in others) for one in ones)
+
+
+def _tell(rule: Rule, rival: Rule, port: int, report: Report) -> None:
+    later, earlier = (rule, rival) if rule.index > rival.index else (rival, rule)
+    if rule.conduit != rival.conduit:
+        hint = "the same clients, servers and port belong to one conduit"
+    elif rival.inspection is None or rule.inspection is None:
+        hint = "a port is either inspected or opened as it is: take it out of the one or the other"
+    else:
+        hint = "a port carries one protocol"
+    report.error(
+        later.place,
+        f"{earlier.name!r} ({earlier.conduit}: {earlier.allow}) and {later.name!r} ({later.conduit}: {later.allow}) "
+        f"both name port {port} between the same addresses",
+        hint,
+    )

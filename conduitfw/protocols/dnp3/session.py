@@ -1,0 +1,347 @@
+"""What one DNP3 session remembers: open fragments, and the requests that have not been answered.
+
+A unit is one link frame. A fragment of several frames is decided frame by frame, and never kept: only
+where it stands. What a conforming station would ignore never goes on, since stations differ in what they
+keep through it.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from conduitfw.protocols import Kind, Unit
+from conduitfw.protocols.dnp3 import application, link, transport
+from conduitfw.protocols.dnp3.objects import only_names_objects
+from conduitfw.protocols.dnp3.transport import Fragment
+from conduitfw.reasons import Reason
+
+# How many requests are remembered, answered and late ones included (rules allow 16 at a time by default).
+REMEMBERED = 20
+# Outstations behind one connection whose responses may be under way, each between two of its frames.
+OPEN_RESPONSES = 4
+_REQUEST = struct.Struct("<IBBBd")
+_HEADER = struct.Struct("<BBB")
+SESSION_SIZE = _HEADER.size + (1 + OPEN_RESPONSES) * transport.PACKED.size + REMEMBERED * _REQUEST.size
+_FRAME = struct.Struct("<xxBBHH")
+
+_WAITING, _LATE, _ANSWERED = 0, 1, 2
+
+
+class Dnp3Unit(Unit):
+    """A link frame. `part`: a frame of a fragment whose last frame is still to come."""
+
+    __slots__ = ("part",)
+
+    part: bool
+
+
+class Request:
+    """A request that was sent on."""
+
+    __slots__ = ("carries_data", "pair", "sent", "sequence", "state")
+
+    def __init__(self, pair: int, sequence: int, carries_data: bool, sent: float) -> None:
+        self.pair = pair  # master << 16 | outstation
+        self.sequence = sequence  # of its answer's next fragment
+        self.carries_data = carries_data
+        self.sent = sent  # seconds
+        self.state = _WAITING  # late: holds nobody up, its answer may still come. Answered: it may be repeated
+
+
+@dataclass(frozen=True, slots=True)
+class _FromClient:
+    """What a client's frame changes once it has been sent on."""
+
+    fragment: Fragment | None
+    sequence: int  # of the request that it completes; -1: it completes none that is answered
+
+
+@dataclass(frozen=True, slots=True)
+class _FromServer:
+    """What a server's frame changes."""
+
+    pair: int
+    fragment: Fragment | None
+    request: Request | None  # that it answers; set on the last frame of a fragment
+    final: bool  # whether the answer is complete
+
+
+class Dnp3Session:
+    """Reads link frames in the light of what is under way. See protocols.Session."""
+
+    __slots__ = ("_fragment", "_lenient", "_requests", "_responses", "_unknown")
+
+    def __init__(self, lenient: bool = False) -> None:
+        self._lenient = lenient
+        self._fragment: Fragment | None = None  # of the client's; one, since a station has one place for it
+        self._responses: dict[int, Fragment] = {}  # by pair
+        self._requests: list[Request] = []
+        self._unknown = False  # midstream: answers to requests that nobody saw may come
+
+    # --- one frame ----------------------------------------------------------------------------------
+
+    def inspect(self, data: bytes, start: int, end: int, from_client: bool) -> Unit:
+        """One link frame (as link.frame measured it). Its `reason` is set where it must not go on."""
+        length, control, destination, source = _FRAME.unpack_from(data, start)
+        address = (source, destination) if from_client else (destination, source)
+        user = length - 5
+        function = link.FUNCTIONS[control & 0x7F]
+        unit = Dnp3Unit(Kind.LINK, function, address, end - start, answered=False)
+        unit.part = False
+        unit.reason = self._link_refusal(data, start, control, function, user, address, from_client)
+        if unit.reason is None and user:
+            octets = link.user_data(data, start, user)
+            confirmed = function == link.CONFIRMED_USER_DATA
+            if confirmed:
+                unit.also = function
+            if from_client:
+                self._request(unit, octets, confirmed)
+            else:
+                self._response(unit, octets, confirmed)
+        elif not from_client:
+            # A station's answers on the link layer; its own questions are judged like everybody's.
+            unit.judged = not function >= link.SECONDARY
+        return unit
+
+    @staticmethod
+    def _link_refusal(
+        data: bytes, start: int, control: int, function: int, user: int, address: tuple[int, int], from_client: bool
+    ) -> Reason | None:
+        """IEEE 1815-2012, 9.2.4: CRCs, control octet, addresses. What a station refuses must not reach it."""
+        if user and not link.blocks_are_right(data, start + link.HEADER_SIZE, user):
+            return Reason.DNP3_BLOCK_CRC
+        if function < 0:
+            return link.REFUSALS[control & 0x7F]
+        carries = function in (link.CONFIRMED_USER_DATA, link.UNCONFIRMED_USER_DATA)
+        if bool(user) is not carries:
+            return Reason.DNP3_LINK_DATA
+        if bool(control & link.DIR) is not from_client:
+            return Reason.WRONG_DIRECTION
+        master, outstation = address
+        own, other = (master, outstation) if from_client else (outstation, master)
+        if own >= link.FIRST_RESERVED_ADDRESS:
+            return Reason.DNP3_ADDRESS
+        if other >= link.FIRST_RESERVED_ADDRESS:
+            if not from_client or other < link.SELF_ADDRESS:
+                return Reason.DNP3_ADDRESS
+            if other >= link.FIRST_BROADCAST_ADDRESS and function != link.UNCONFIRMED_USER_DATA:
+                return Reason.DNP3_BROADCAST_SERVICE
+        return None
+
+    # --- from the client ----------------------------------------------------------------------------
+
+    def _request(self, unit: Dnp3Unit, octets: bytes, confirmed: bool) -> None:
+        """One segment of a request (IEEE 1815-2012, 8.2 and 4.2.2)."""
+        unit.kind = Kind.REQUEST
+        header, size = octets[0], len(octets) - 1
+        first, last = bool(header & transport.FIR), bool(header & transport.FIN)
+        unit.complete, unit.part = last, not last
+        pair = unit.address[0] << 16 | unit.address[1]
+        unit.function = -1
+        if first:
+            fragment, unit.reason = self._begin(octets, pair, last)
+        else:
+            fragment, unit.reason = self._continue(self._fragment, pair, header, size)
+        if fragment is not None:
+            unit.function = fragment.function
+            if fragment.length > transport.MAX_FRAGMENT:
+                unit.reason = Reason.DNP3_FRAGMENT_TOO_LONG
+        if unit.reason is None and confirmed and not (first and last):
+            unit.reason = Reason.DNP3_CONFIRMED_DATA
+        if fragment is None:
+            return
+        whole = first and last
+        unit.carries_data = not (whole and only_names_objects(octets, 1 + application.REQUEST_HEADER_SIZE, len(octets)))
+        unit.answered = (
+            last
+            and fragment.function not in application.WITHOUT_ANSWER
+            and unit.address[1] < link.FIRST_BROADCAST_ADDRESS
+        )
+        sequence = fragment.control & application.SEQUENCE if unit.answered else -1
+        unit.token = _FromClient(None if last else fragment, sequence)
+
+    @staticmethod
+    def _begin(octets: bytes, pair: int, last: bool) -> tuple[Fragment | None, Reason | None]:
+        size = len(octets) - 1
+        if size == 0:
+            return None, Reason.DNP3_EMPTY_SEGMENT
+        if size < application.REQUEST_HEADER_SIZE:
+            return None, Reason.DNP3_HEADER_CUT
+        control, function = octets[1], octets[2]
+        fragment = Fragment(pair, (octets[0] + 1) & transport.SEQUENCE, size, function, control)
+        return fragment, application.request_refusal(control, function, size, last)
+
+    @staticmethod
+    def _continue(
+        fragment: Fragment | None, pair: int, header: int, size: int
+    ) -> tuple[Fragment | None, Reason | None]:
+        if fragment is None:
+            return None, Reason.DNP3_NO_FIRST_SEGMENT
+        if fragment.pair != pair:
+            return None, Reason.DNP3_FOREIGN_SEGMENT
+        if header & transport.SEQUENCE != fragment.expected:
+            return None, Reason.DNP3_SEGMENT_GAP
+        if size == 0:
+            return None, Reason.DNP3_EMPTY_SEGMENT
+        return fragment.followed_by(size), None
+
+    # --- from the server ----------------------------------------------------------------------------
+
+    def _response(self, unit: Dnp3Unit, octets: bytes, confirmed: bool) -> None:
+        """One segment of a response, which has to answer a request, or of an unsolicited response."""
+        unit.kind = Kind.RESPONSE
+        unit.judged = confirmed
+        header, size = octets[0], len(octets) - 1
+        first, last = bool(header & transport.FIR), bool(header & transport.FIN)
+        unit.complete, unit.part = last, not last
+        unit.function = -1
+        pair = unit.address[0] << 16 | unit.address[1]
+        if first:
+            fragment, unit.reason = self._begin_response(octets, pair, last)
+        elif self._unknown and pair not in self._responses:
+            return  # the rest of a fragment whose beginning nobody saw
+        else:
+            fragment, unit.reason = self._continue(self._responses.get(pair), pair, header, size)
+        if unit.reason is None and confirmed and not (first and last):
+            unit.reason = Reason.DNP3_CONFIRMED_DATA
+        if fragment is None:
+            return
+        unit.function = fragment.function
+        answered: Request | None = None
+        final = False
+        if fragment.function == application.UNSOLICITED_RESPONSE:
+            unit.kind = Kind.UNSOLICITED
+            # Null ones, with which every outstation begins, carry no data.
+            unit.judged = not (first and last and size == application.RESPONSE_HEADER_SIZE)
+        else:
+            found = self._find(pair, fragment.control & application.SEQUENCE)
+            if found is None and not self._unknown and unit.reason is None:
+                unit.reason = Reason.UNMATCHED_RESPONSE
+            if last:
+                answered, final = found, bool(fragment.control & application.FIN)
+        unit.token = _FromServer(pair, None if last else fragment, answered, final)
+
+    @staticmethod
+    def _begin_response(octets: bytes, pair: int, last: bool) -> tuple[Fragment | None, Reason | None]:
+        size = len(octets) - 1
+        if size == 0:
+            return None, Reason.DNP3_EMPTY_SEGMENT
+        if size < application.REQUEST_HEADER_SIZE:
+            return None, Reason.DNP3_HEADER_CUT
+        control, function = octets[1], octets[2]
+        fragment = Fragment(pair, (octets[0] + 1) & transport.SEQUENCE, size, function, control)
+        reason = application.response_refusal(control, function)
+        if reason is None and size < application.RESPONSE_HEADER_SIZE:
+            reason = Reason.DNP3_NO_INDICATIONS if last else Reason.DNP3_HEADER_CUT
+        return fragment, reason
+
+    def _find(self, pair: int, sequence: int) -> Request | None:
+        """The request that this may answer: one that waits before one that was answered already."""
+        found: Request | None = None
+        for request in self._requests:
+            if request.pair == pair and request.sequence == sequence:
+                if request.state != _ANSWERED:
+                    return request
+                found = request
+        return found
+
+    # --- the session ----------------------------------------------------------------------------------
+
+    def may_go(self, unit: Unit, limit: int) -> bool:
+        """tcp-rules.md, 6. Link services and confirmations overtake: nothing of the client's choice travels in them."""
+        if unit.kind is not Kind.REQUEST or unit.function == application.CONFIRM:
+            return True
+        waiting = 0
+        for request in self._requests:
+            if request.state == _WAITING:
+                waiting += 1
+                if request.carries_data:
+                    return False
+        if unit.carries_data:
+            return waiting == 0
+        return waiting < min(limit, REMEMBERED)
+
+    def commit(self, unit: Unit, now: float) -> None:
+        """Remember where fragments stand, a request, and that one was answered."""
+        token = unit.token
+        if isinstance(token, _FromClient):
+            self._fragment = token.fragment
+            if token.sequence >= 0:
+                self._remember(unit, token.sequence, now)
+        elif isinstance(token, _FromServer):
+            self._responses.pop(token.pair, None)
+            if token.fragment is not None:
+                if len(self._responses) >= OPEN_RESPONSES:
+                    del self._responses[next(iter(self._responses))]
+                self._responses[token.pair] = token.fragment
+            request = token.request
+            if request is not None:
+                if token.final:
+                    self._unknown = False
+                    request.state = _ANSWERED
+                elif request.state != _ANSWERED:  # a response of several fragments counts them
+                    request.sequence = (request.sequence + 1) & application.SEQUENCE
+
+    def _remember(self, unit: Unit, sequence: int, now: float) -> None:
+        pair = unit.address[0] << 16 | unit.address[1]
+        # A request that is sent again takes its own place; of what was answered, only the last may be repeated.
+        self._requests = [
+            each
+            for each in self._requests
+            if each.pair != pair or (each.state != _ANSWERED and each.sequence != sequence)
+        ]
+        if len(self._requests) >= REMEMBERED:
+            self._requests.remove(next((each for each in self._requests if each.state != _WAITING), self._requests[0]))
+        self._requests.append(Request(pair, sequence, unit.carries_data, now))
+
+    def overdue(self, now: float, timeout: float) -> bool:
+        """Whether a request that carries data waits for longer than `timeout`; others then hold nobody up."""
+        result = False
+        for request in self._requests:
+            if request.state == _WAITING and now - request.sent > timeout:
+                if request.carries_data:
+                    result = True
+                else:
+                    request.state = _LATE
+        return result
+
+    def accept_unknown(self) -> None:
+        """Take answers that match nothing until a request of this session is answered."""
+        self._unknown = True
+
+    def pack(self) -> bytes:
+        """The state in at most SESSION_SIZE bytes."""
+        fragments = list(self._responses.values())
+        flags = self._unknown | (2 if self._fragment is not None else 0)
+        if self._fragment is not None:
+            fragments.insert(0, self._fragment)
+        return b"".join(
+            (
+                _HEADER.pack(flags, len(fragments), len(self._requests)),
+                *(fragment.pack() for fragment in fragments),
+                *(
+                    _REQUEST.pack(each.pair, each.sequence, each.carries_data, each.state, each.sent)
+                    for each in self._requests
+                ),
+            )
+        )
+
+    def restore(self, data: bytes) -> None:
+        """Set the state from `pack`'s bytes."""
+        flags, fragments, requests = _HEADER.unpack_from(data, 0)
+        self._unknown = bool(flags & 1)
+        at = _HEADER.size
+        found = []
+        for _ in range(fragments):
+            found.append(Fragment(*transport.PACKED.unpack_from(data, at)))
+            at += transport.PACKED.size
+        self._fragment = found.pop(0) if flags & 2 else None
+        self._responses = {fragment.pair: fragment for fragment in found}
+        self._requests = []
+        for _ in range(requests):
+            pair, sequence, carries_data, state, sent = _REQUEST.unpack_from(data, at)
+            request = Request(pair, sequence, bool(carries_data), sent)
+            request.state = state
+            self._requests.append(request)
+            at += _REQUEST.size

@@ -1,0 +1,100 @@
+"""The machine's kernel as the supervisor uses it: ruleset, queues, packets of our own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from conduitfw.kernel import marks, nft
+from conduitfw.kernel.emit import BridgeEmitter, RouterEmitter
+from conduitfw.kernel.nfqueue import Queue
+from conduitfw.kernel.ruleset import BRIDGE, INET, Shape, render
+from conduitfw.policy.load import load_policy
+from conduitfw.policy.model import Policy
+from conduitfw.runtime.candidate import Trial
+from conduitfw.runtime.worker import Inlet, Transmitter
+
+
+class KernelHost:
+    """A bridge, or a router where no bridge is named."""
+
+    def __init__(self, bridge: str | None, queue_base: int = marks.DEFAULT_QUEUE_BASE) -> None:
+        self._bridge = bridge
+        self._queue_base = queue_base
+        self._shape: Shape | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """How this kernel takes the ruleset; found out once. Raises OSError where nft cannot be used."""
+        if self._shape is None:
+            self._shape = nft.shape_of_host(BRIDGE if self._bridge else INET, self._queue_base)
+        return self._shape
+
+    def examine(self, paths: Sequence[str]) -> Trial:
+        """Read and check a policy, and whether its ruleset is one; raises nothing."""
+        loaded = load_policy([Path(path) for path in paths])
+        problems = [
+            {
+                "severity": each.severity,
+                "file": each.place.file,
+                "line": each.place.line,
+                "column": each.place.column,
+                "message": f"{each.message}; {each.hint}" if each.hint else each.message,
+            }
+            for each in loaded.problems
+        ]
+        policy = loaded.policy
+        if policy is None:
+            return Trial(problems=problems)
+        problems += [{"severity": "warning", "message": message} for message in self._missing_ports(policy)]
+        try:
+            nft.check(render(policy, self.shape))
+        except OSError as error:
+            problems.append({"severity": "error", "message": f"the kernel's part of the policy is refused: {error}"})
+            return Trial(problems=problems)
+        return Trial(policy, problems)
+
+    def _missing_ports(self, policy: Policy) -> list[str]:
+        """Interfaces that the policy names and the machine does not have where it should."""
+        named = sorted({interface for zone in policy.zones for interface in zone.interfaces})
+        if self._bridge is None:
+            return [f"there is no interface {name}" for name in named if not Path("/sys/class/net", name).exists()]
+        if not Path("/sys/class/net", self._bridge, "bridge").is_dir():
+            return [f"{self._bridge} is not a bridge on this machine"]
+        ports = Path("/sys/class/net", self._bridge, "brif")
+        missing = [f"{name} is not a port of {self._bridge}" for name in named if not (ports / name).exists()]
+        unnamed = sorted(set(os.listdir(ports)) - set(named))
+        return missing + [
+            f"the policy names no zone for {name}, a port of {self._bridge}: it is shut" for name in unnamed
+        ]
+
+    def bind(self, inlet: Inlet) -> Sequence[Queue]:
+        """Bind both queues. Raises OSError where somebody else holds one."""
+        return (
+            Queue(self._queue_base + marks.QUEUE_CLOSED, inlet, fail_open=False),
+            Queue(self._queue_base + marks.QUEUE_STATIC, inlet, fail_open=True),
+        )
+
+    def install(self, policy: Policy, *, static: bool) -> None:
+        """Load the ruleset in one transaction; raises OSError. `static`: no engine for fail-static conduits."""
+        nft.install(render(policy, self.shape, static=static), self.shape)
+
+    def remove(self) -> None:
+        """Take out everything that `install` brought."""
+        nft.remove(self.shape)
+
+    def transmitter(self) -> Transmitter:
+        """What sends packets of our own."""
+        return BridgeEmitter() if self._bridge else RouterEmitter()
+
+    def describe(self) -> dict[str, Any]:
+        """Where it stands, for `status`."""
+        return {
+            "where": f"bridge {self._bridge}" if self._bridge else "router",
+            "queues": [self._queue_base + marks.QUEUE_CLOSED, self._queue_base + marks.QUEUE_STATIC],
+            "method": self.shape.method.value,
+            "tracking": self.shape.tracking,
+            "kernel_counters": nft.counters(self.shape.family),
+        }
