@@ -21,7 +21,8 @@ def follow(flow: Flow, packet: Packet, findings: Findings, now: float) -> bool:
     stop = begin + len(payload)
     if not flow.server_known:
         flow.server_known, flow.server_next = True, begin
-    if flow.server_ended and distance(stop, flow.server_end) > 0:
+    bare = not payload and not packet.flags & FIN  # an acknowledgement behind its FIN, which counts as one
+    if flow.server_ended and distance(stop, flow.server_end) > bare:
         findings.deny(Reason.AFTER_END)
         return False
     if payload:

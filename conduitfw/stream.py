@@ -122,11 +122,11 @@ def take(flow: Flow, packet: Packet, findings: Findings, now: float) -> Passage:
     if not flow.client_known:
         flow.client_known = True
         flow.base = flow.sent = flow.taken = flow.raised_from = flow.raised_to = begin
+    if length == 0 and not fin:
+        return _without_data(flow, begin, findings)
     if flow.client_ended and distance(begin + length, flow.client_end) > 0:
         findings.deny(Reason.AFTER_END)
         return Passage(begin, b"", fin=False, as_it_came=False)
-    if length == 0 and not fin:
-        return _without_data(flow, begin)
     if _is_keep_alive(flow, begin, length):
         return Passage(flow.sent - 1, b"", fin=False, as_it_came=False)
     relative = distance(begin, flow.base)
@@ -183,10 +183,14 @@ def _append(flow: Flow, fresh: bytes, findings: Findings, now: float) -> None:
         trim(flow)
 
 
-def _without_data(flow: Flow, begin: int) -> Passage:
+def _without_data(flow: Flow, begin: int, findings: Findings) -> Passage:
     """A bare acknowledgement. It never stands behind what the server has not seen."""
-    if flow.observed or distance(begin, flow.sent) <= 0:
+    end = flow.client_end + 1 if flow.client_ended else flow.sent  # a FIN counts as one
+    if flow.observed or distance(begin, end) <= 0:
         return Passage(begin, b"", fin=False, as_it_came=True)
+    if flow.client_ended:
+        findings.deny(Reason.AFTER_END)
+        return Passage(begin, b"", fin=False, as_it_came=False)
     return Passage(flow.sent, b"", fin=False, as_it_came=False)
 
 

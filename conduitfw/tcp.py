@@ -236,7 +236,8 @@ def _client_reset(flow: Flow, packet: Packet, findings: Findings) -> Step:
         findings.deny(Reason.AFTER_END)
         return Step(False)
     if flow.client_known and not flow.observed and flow.state not in (State.OPENING, State.ASKING):
-        if distance(packet.sequence, flow.taken) < 0 or distance(packet.sequence, flow.end) > 0:
+        end = flow.end + flow.client_ended  # a FIN counts as one
+        if distance(packet.sequence, flow.taken) < 0 or distance(packet.sequence, end) > 0:
             findings.deny(Reason.OUT_OF_WINDOW)
             return Step(False)
         if flow.kept:

@@ -164,7 +164,7 @@ class Pipeline:
         try:
             step = self._pass(flow, packet, findings, from_client, now)
             return self._outcome(flow, findings, step, from_client, now)
-        except Exception:
+        except Exception:  # noqa: BLE001
             # A defect of ours, met by this packet: its flow cannot be relied upon any more, the others can.
             self.counters["engine_errors"] += 1
             outcome = self._refused(Reason.ENGINE_ERROR)

@@ -131,7 +131,8 @@ def reload(policy: tuple[Path, ...], socket_path: str, as_json: bool) -> None:
         click.echo(_problem(problem), err=True)
     new = answer["policy"]
     click.echo(
-        f"in force: {new['site']} {new['revision']}, {new['conduits']} conduits, {new['rules']} rules, {new['digest'][:12]}"
+        f"in force: {new['site']} {new['revision']}, {new['conduits']} conduits, {new['rules']} rules, "
+        f"{new['digest'][:12]}"
     )
 
 
@@ -221,8 +222,8 @@ def _print_status(found: dict[str, Any]) -> None:
     click.echo(f"flows     {engine.get('flows', 0)} of at most {engine.get('flow_capacity', 0)}")
     for queue in found["queue_counters"]:
         click.echo(
-            f"queue     {queue['queue']}: {queue['waiting']} waiting, dropped {queue['dropped_queue_full']} by a full queue, "
-            f"{queue['dropped_socket_full']} by a full socket"
+            f"queue     {queue['queue']}: {queue['waiting']} waiting, "
+            f"dropped {queue['dropped_queue_full']} by a full queue, {queue['dropped_socket_full']} by a full socket"
         )
     click.echo(
         f"events    {events['written']} written, {events['folded']} folded, {events['lost'] + events['unwritten']} lost"

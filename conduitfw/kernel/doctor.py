@@ -132,8 +132,9 @@ def _receive_offload(bridge: str) -> Iterator[Finding]:
 def _bridge(bridge: str | None) -> Iterator[Finding]:
     if bridge is None:
         forwarding = Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
+        state = State.GOOD if forwarding else State.WARNING
         yield Finding(
-            "routing", State.GOOD if forwarding else State.WARNING, "IPv4 forwarding is " + ("on" if forwarding else "off"),
+            "routing", state, "IPv4 forwarding is " + ("on" if forwarding else "off"),
             "" if forwarding else "sysctl net.ipv4.ip_forward=1, or name a bridge with --bridge",
         )  # fmt: skip
         return

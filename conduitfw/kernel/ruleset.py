@@ -184,13 +184,14 @@ class _Text:
             found.append(("set", "untracked", spec, sorted(ports), "Ports that are inspected"))
         for version in (4, 6):
             address = f"ipv{version}_addr"
+            key = f"{address} . {address} . inet_proto . inet_service"
             found += [
                 ("set", f"sides{version}", [f"type ifname . {address}", "flags interval"], self._sides(version),
                  "Which addresses belong on which interface"),
                 ("map", f"inspected{version}",
-                 [f"type {address} . {address} . inet_proto . inet_service : verdict", "flags interval"],
+                 [f"type {key} : verdict", "flags interval"],
                  self._inspected(version), "Client . server . protocol . server's port: what the engine decides"),
-                ("set", f"opened{version}", [f"type {address} . {address} . inet_proto . inet_service", "flags interval"],
+                ("set", f"opened{version}", [f"type {key}", "flags interval"],
                  self._opened(version), "Client . server . protocol . server's port: what passes as it is"),
                 ("set", f"pinged{version}", [f"type {address} . {address}", "flags interval"],
                  self._pinged(version), "Client . server: who may ping whom"),

@@ -277,7 +277,7 @@ def allow_everything(ports: Mapping[str, Iterable[int]]) -> Tables:
                     tuple((number, number) for number in sorted(numbers)),
                     everything,
                     nowhere,
-                )  # fmt: skip
+                )
             )
     conduit = Conduit(
         "any", 0, "", "", "", "", (), None, "", "monitor", "static", "reset", "resync", tuple(rules), nowhere

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -198,7 +199,7 @@ class _Loader:
                 ),
                 key=lambda each: (each[0], -each[1]),
             )
-            for (_, last, wide, first), (begin, _, narrow, second) in zip(ranges, ranges[1:], strict=False):
+            for (_, last, wide, first), (begin, _, narrow, second) in itertools.pairwise(ranges):
                 if begin > last:
                     continue
                 if first is second:
@@ -219,11 +220,9 @@ class _Loader:
                 self._report.error(
                     asset.place, f"{asset.name} and {other.name} have the same address", str(asset.address)
                 )
-            if asset.mac is not None and (other := by_mac.setdefault(asset.mac, asset)) is not asset:
-                if other.zone != asset.zone:
-                    self._report.error(
-                        asset.place, f"{asset.name} and {other.name} have the same MAC address in two zones"
-                    )
+            twin = by_mac.setdefault(asset.mac, asset) if asset.mac is not None else asset
+            if twin.zone != asset.zone:
+                self._report.error(asset.place, f"{asset.name} and {twin.name} have the same MAC address in two zones")
 
     def _groups(self) -> Iterator[tuple[str, list[Text]]]:
         for top in self._tops:

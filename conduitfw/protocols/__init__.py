@@ -37,7 +37,8 @@ class Unit:
     """One protocol unit: a Modbus ADU or a DNP3 link frame, as `Session.inspect` read it."""
 
     __slots__ = (
-        "address", "also", "answered", "carries_data", "complete", "function", "judged", "kind", "reason", "size", "token",
+        "address", "also", "answered", "carries_data", "complete", "function", "judged", "kind", "reason", "size",
+        "token",
     )  # fmt: skip
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conduitfw.packet import ACK, RST, SYN
+from conduitfw.packet import ACK, FIN, RST, SYN
 from conduitfw.reasons import Reason
 from conduitfw.verdict import Verdict
 from tests.pipeline.modbus_units import forbidden, read, read_answer
@@ -135,3 +135,40 @@ class TestMidstream:
         wire.client(read())
         assert wire.server().reason is Reason.BYTES_LOST
         assert wire.reads == []
+
+
+class TestClosing:
+    """After its FIN a side still acknowledges; the FIN counts as one byte."""
+
+    def test_the_client_closes_first(self) -> None:
+        wire = Wire().open()
+        wire.client(flags=FIN | ACK)
+        wire.client_next += 1
+        wire.server(flags=FIN, ack=wire.client_next)
+        wire.server_next += 1
+        last = wire.client()
+        assert (last.verdict, last.forward) == (Verdict.ACCEPT, True)
+        assert wire.denials == []
+
+    def test_the_server_closes_first(self) -> None:
+        wire = Wire().open()
+        wire.server(flags=FIN)
+        wire.server_next += 1
+        wire.client(flags=FIN | ACK)
+        wire.client_next += 1
+        last = wire.server(ack=wire.client_next)
+        assert (last.verdict, last.forward) == (Verdict.ACCEPT, True)
+        assert wire.denials == []
+
+    def test_nothing_new_comes_behind_a_fin(self) -> None:
+        wire = Wire().open()
+        wire.client(flags=FIN | ACK)
+        wire.client_next += 1
+        assert wire.client(read()).reason is Reason.AFTER_END
+        assert wire.reads == []
+
+    def test_a_reset_behind_a_fin_goes_on(self) -> None:
+        wire = Wire().open()
+        wire.client(flags=FIN | ACK)
+        wire.client_next += 1
+        assert wire.client(flags=RST).forward

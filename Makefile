@@ -1,0 +1,30 @@
+# Two commands do all the set-up they need: `make demo` and `make test`.
+VENV := .venv/bin
+
+.PHONY: demo test lint types tests format clean
+
+demo: ## two zones in network namespaces, real clients and servers, a table of what passed and what did not
+	@tools/setup demo
+	@$(VENV)/conduitfw demo
+
+test: ## lints, types, every test
+	@tools/setup test
+	@$(MAKE) --no-print-directory lint types tests
+
+lint:
+	$(VENV)/ruff format --check .
+	$(VENV)/ruff check .
+	$(VENV)/lint-imports --no-logo
+
+types:
+	$(VENV)/mypy
+
+tests:
+	$(VENV)/python -m pytest
+
+format: ## what `lint` wants
+	$(VENV)/ruff check --fix .
+	$(VENV)/ruff format .
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
