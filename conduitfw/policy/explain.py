@@ -76,13 +76,16 @@ def _ask(channel: Channel, protocol: Definition, question: Question) -> Answer:
         for each, values in zip(protocol.address_fields, channel.representatives(), strict=True)
     ]
     named = False
+    best: tuple[Rule, tuple[int, ...]] | None = None
     for values in itertools.product(*choices):
         unit = Unit(Kind.REQUEST, question.function, values, 0)
         rule = channel.rule_for(unit)
         named = named or channel.names_address(unit)
-        if rule is not None:
-            tried = {each.name: value for each, value in zip(protocol.address_fields, values, strict=True)}
-            return Answer(rule, channel.conduit, None, tried)
+        if rule is not None and (best is None or rule.index < best[0].index):
+            best = rule, values
+    if best is not None:
+        tried = {each.name: value for each, value in zip(protocol.address_fields, best[1], strict=True)}
+        return Answer(best[0], channel.conduit, None, tried)
     return Answer(None, channel.conduit, Reason.NO_RULE if named else Reason.NO_RULE_ADDRESS, question.addresses)
 
 

@@ -70,6 +70,7 @@ class _Loader:
         """The policy; None where it was not worth going on."""
         report = self._report
         header = self._header()
+        header.number("version")
         zones = [self._zone(name, section) for name, section in self._sections("zones", "zone", schema.ZONE)]
         self._check_networks(zones)
         self._check_assets(zones)
@@ -127,7 +128,8 @@ class _Loader:
             return
         if name in self._names:
             other, first = self._names[name]
-            self._report.error(place, f"{name} is the name of a {what} and of a {other}", f"first at {first}")
+            twice = f"the {what} {name} stands twice" if other == what else f"{name} names one {other} and one {what}"
+            self._report.error(place, twice, f"first at {first}")
         else:
             self._names[name] = (what, place)
 

@@ -144,6 +144,11 @@ def place_of(node: yaml.Node, file: str) -> Place:
     return Place(file, node.start_mark.line + 1, node.start_mark.column + 1)
 
 
+def _is_quoted(node: yaml.ScalarNode) -> bool:
+    """Whether a scalar was written as a text: the two parsers of PyYAML say "plain" in different ways."""
+    return node.style in ("'", '"', "|", ">")
+
+
 @dataclass(frozen=True)
 class Text:
     """A scalar as written, and where."""
@@ -165,11 +170,14 @@ class Section:
         report: Report,
         place: Place,
     ) -> None:
-        """`fields` None: the keys are names that the policy gives itself. `what`: for messages, "a zone"."""
+        """`fields` None: the keys are names that the policy gives itself. `what`: for messages, "a zone".
+
+        `place`: where problems of the section as a whole are said to be.
+        """
         self.file = file
         self.what = what
         self.report = report
-        self.place = place_of(node, file) if node is not None else place
+        self.place = place
         self.nodes: dict[str, yaml.Node] = {}
         self.keys: dict[str, Place] = {}
         self._fields = fields
@@ -195,7 +203,7 @@ class Section:
                 self.report.error(place, "a key is a single word")
                 continue
             name = str(key.value)
-            if fields is None and key.tag == _BOOL and key.style is None:
+            if fields is None and key.tag == _BOOL and not _is_quoted(key):
                 self.report.error(place, f"YAML 1.1 reads the name `{name}` as true or false", f'write "{name}"')
                 continue
             if name in self.nodes:
@@ -234,7 +242,7 @@ class Section:
         if not isinstance(node, yaml.ScalarNode):
             self.report.error(place, f"`{name}` is a single value")
             return None
-        quoted = node.style is not None
+        quoted = _is_quoted(node)
         if not quoted and node.tag == _INT and ":" in node.value:
             self.report.error(place, f"YAML 1.1 reads {node.value} as a number", f'write "{node.value}"')
             return None
@@ -346,7 +354,7 @@ class Section:
         if not isinstance(node, yaml.SequenceNode):
             self.report.error(place_of(node, self.file), f"`{name}` is a list", "begin each entry with `-`")
             return []
-        return [Section(each, self.file, what, fields, self.report, self.place) for each in node.value]
+        return [Section(each, self.file, what, fields, self.report, place_of(each, self.file)) for each in node.value]
 
 
 def _keys_hint(fields: Mapping[str, Field] | None) -> str:

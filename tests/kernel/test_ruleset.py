@@ -1,0 +1,142 @@
+"""The ruleset in a real kernel: it loads, reloads without touching base chains, and goes without a trace."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conduitfw.demo.network import FIREWALL, TwoZones
+from conduitfw.kernel.ruleset import BRIDGE, INET, Method, Shape, removal, render
+from conduitfw.policy.load import load_policy
+from conduitfw.policy.model import Policy
+from tests.policy.text import GOOD, load, with_rule
+
+pytestmark = pytest.mark.system
+POLICIES = sorted((Path(__file__).parents[2] / "policies").iterdir())
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[TwoZones]:
+    with TwoZones() as zones:
+        yield zones
+
+
+@pytest.fixture(autouse=True)
+def empty(network: TwoZones) -> None:
+    network.run(FIREWALL, ["nft", "flush", "ruleset"])
+
+
+def loaded(network: TwoZones, text: str, tmp_path: Path) -> str:
+    path = tmp_path / "rules.nft"
+    path.write_text(text)
+    network.run(FIREWALL, ["nft", "-f", str(path)])
+    return network.run(FIREWALL, ["nft", "-a", "list", "ruleset"]).stdout
+
+
+def policy_of(tmp_path: Path, text: str = GOOD) -> Policy:
+    found = load(tmp_path, text).policy
+    assert found is not None
+    return found
+
+
+SHAPES = [
+    Shape(BRIDGE, Method.MARK),
+    Shape(INET, Method.MARK),
+    Shape(INET, Method.MARK, tracking=True),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=["bridge", "router", "router with tracking"])
+@pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)
+@pytest.mark.parametrize("static", [False, True])
+def test_every_example_loads(network: TwoZones, tmp_path: Path, path: Path, shape: Shape, static: bool) -> None:
+    policy = load_policy([path]).policy
+    assert policy is not None
+    listed = loaded(network, render(policy, shape, static=static), tmp_path)
+    assert f"table {shape.family} conduitfw" in listed
+
+
+@pytest.mark.parametrize("family", [BRIDGE, INET])
+def test_the_queue_statement_is_understood(network: TwoZones, tmp_path: Path, family: str) -> None:
+    """Where this kernel lacks nft_queue, that is all that nft finds in the text."""
+    text = render(policy_of(tmp_path), Shape(family, Method.STATEMENT, 77))
+    assert "queue num 77\n" in text
+    assert "queue num 78 bypass\n" in text
+    path = tmp_path / "rules.nft"
+    path.write_text(text)
+    said = network.run(FIREWALL, ["nft", "-c", "-f", str(path)], check=False).stderr
+    errors = [line for line in said.splitlines() if "Error" in line]
+    assert all("Could not process rule: No such file or directory" in line for line in errors), said
+    assert len(errors) == said.count("queue num") <= 2
+
+
+def test_a_reload_keeps_base_chains_and_counters(network: TwoZones, tmp_path: Path) -> None:
+    shape = SHAPES[0]
+    handles = []
+    for rule in (
+        "allow: tcp, clients: hmi-1, servers: plc-b, port: 80",
+        "allow: udp, clients: ews-a, servers: cell, port: 123",
+    ):
+        listed = loaded(network, render(policy_of(tmp_path, with_rule(rule)), shape), tmp_path)
+        handles.append(re.findall(r"chain (\w+) \{ # handle (\d+)", listed))
+    assert len(handles[0]) == 8
+    assert handles[0] == handles[1]
+    assert "tcp . 80" not in listed
+    assert "udp . 123" in listed
+
+
+def test_nothing_is_doubled_by_loading_twice(network: TwoZones, tmp_path: Path) -> None:
+    text = render(policy_of(tmp_path), SHAPES[0])
+    first = loaded(network, text, tmp_path)
+    second = loaded(network, text, tmp_path)
+    rules = [[re.sub(r" # handle \d+", "", line) for line in listed.splitlines()] for listed in (first, second)]
+    assert rules[0] == rules[1]
+
+
+def test_other_tables_are_left_alone(network: TwoZones, tmp_path: Path) -> None:
+    foreign = "table inet theirs {\n\tchain c {\n\t\ttcp dport 22 accept\n\t}\n}\n"
+    before = loaded(network, foreign, tmp_path)
+    loaded(network, render(policy_of(tmp_path), SHAPES[0]), tmp_path)
+    assert loaded(network, removal(BRIDGE), tmp_path) == before
+
+
+def test_a_bad_ruleset_changes_nothing(network: TwoZones, tmp_path: Path) -> None:
+    before = loaded(network, render(policy_of(tmp_path), SHAPES[0]), tmp_path)
+    text = render(policy_of(tmp_path, with_rule("allow: icmp, clients: hmi-1, servers: plc-b")), SHAPES[0])
+    with pytest.raises(OSError, match="nft"):
+        loaded(network, text + "add rule bridge conduitfw nowhere accept\n", tmp_path)
+    assert network.run(FIREWALL, ["nft", "-a", "list", "ruleset"]).stdout == before
+
+
+def test_cost_does_not_grow_with_rules(network: TwoZones, tmp_path: Path) -> None:
+    """Rules are elements: a policy of five hundred has as many lines of rules as one of two."""
+    more = "".join(
+        f"      - {{name: r{n}, allow: modbus, clients: 10.10.0.{n % 200 + 20}, servers: 10.20.0.{n // 200 + 100}, "
+        f"functions: {n % 100 + 1}}}\n"
+        for n in range(500)
+    )
+    counts = []
+    for text in (GOOD, GOOD + more):
+        loaded(network, render(policy_of(tmp_path, text), SHAPES[0]), tmp_path)
+        listed = json.loads(network.run(FIREWALL, ["nft", "-j", "list", "table", "bridge", "conduitfw"]).stdout)[
+            "nftables"
+        ]
+        counts.append(sum("rule" in each for each in listed))
+    assert counts[0] == counts[1] > 20
+
+
+def test_overlapping_networks_load(network: TwoZones, tmp_path: Path) -> None:
+    """An interval set takes no overlaps: rules that cross are cut into boxes that do not."""
+    rules = [
+        "allow: modbus, clients: scada, servers: 10.20.0.70, functions: read",
+        "allow: modbus, clients: 10.10.0.0/28, servers: cell, functions: 6",
+        "allow: modbus, clients: 10.10.0.5, servers: 10.20.0.70, functions: 16",
+        "allow: tcp, clients: scada, servers: 10.20.0.70, port: 8000-8100",
+        "allow: tcp, clients: 10.10.0.0/28, servers: cell, port: 8080",
+    ]
+    text = GOOD + "".join(f"      - {{name: r{n}, {rule}}}\n" for n, rule in enumerate(rules))
+    assert "10.20.0.70" in loaded(network, render(policy_of(tmp_path, text), SHAPES[0]), tmp_path)
