@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from conduitfw.cli.output import AS_JSON, POLICY, print_json, read_policy
+from conduitfw.kernel.bridges import find_bridge
 from conduitfw.kernel.doctor import State, examine
 from conduitfw.kernel.marks import DEFAULT_QUEUE_BASE
 from conduitfw.kernel.ruleset import BRIDGE, INET, Method, Shape, render
@@ -39,13 +40,18 @@ def nft(
 
 
 @click.command()
-@click.option("--bridge", metavar="NAME", help="The bridge that will be used. Without it: a router.")
+@click.option("--bridge", metavar="NAME", help="The bridge that will be used (the machine's only one, if it has one).")
 @AS_JSON
 def doctor(bridge: str | None, as_json: bool) -> None:
     """Check whether this machine can enforce, and say what to do where it cannot.
 
     Exit status: 0 it can (there may be warnings), 1 it cannot, 2 wrong usage.
     """
+    if bridge is None:
+        try:
+            bridge = find_bridge(())
+        except OSError as error:
+            raise click.UsageError(str(error)) from None
     findings = examine(bridge)
     bad = any(each.state is State.BAD for each in findings)
     if as_json:

@@ -33,9 +33,8 @@ _WAIT = {"status": 10.0, "reload": 130.0, "stop": 20.0}  # seconds; a little lon
 
 @click.command()
 @click.argument("policy", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--bridge", metavar="NAME", help="The bridge that the policy's interfaces are ports of. Without it: a router."
-)
+@click.option("--bridge", metavar="NAME", help="The bridge (found by the policy's interfaces).")
+@click.option("--router", is_flag=True, help="Route between the zones, whatever bridges there are.")
 @click.option("--queue-base", default=DEFAULT_QUEUE_BASE, show_default=True, type=click.IntRange(0, 65534),
               help="The first of the two queue numbers that are used.")  # fmt: skip
 @_SOCKET
@@ -51,6 +50,7 @@ _WAIT = {"status": 10.0, "reload": 130.0, "stop": 20.0}  # seconds; a little lon
 def run(
     policy: tuple[Path, ...],
     bridge: str | None,
+    router: bool,
     queue_base: int,
     socket_path: str,
     events_path: str,
@@ -64,7 +64,9 @@ def run(
     What ends it leaves each conduit as its `fail` says: closed stays dropped, static goes on by
     addresses and ports. Exit status: 0 stopped as told, 1 refused, 2 wrong usage.
     """
-    host = KernelHost(bridge, queue_base)
+    if bridge and router:
+        raise click.UsageError("--bridge or --router, not both")
+    host = KernelHost(bridge, queue_base, router=router)
     paths = tuple(str(path.resolve()) for path in policy)
     trial = host.examine(paths)
     for problem in trial.problems:

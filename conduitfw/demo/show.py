@@ -78,13 +78,14 @@ class Stage:
 class Firewall:
     """`conduitfw run` in the namespace between the zones."""
 
-    def __init__(self, network: TwoZones, folder: Path, policy: Path, *options: str) -> None:
-        """Start it; raises OSError with what it said where it does not come to enforce."""
+    def __init__(self, network: TwoZones, folder: Path, policy: Path, *options: str, bridge: str = BRIDGE) -> None:
+        """Start it; raises OSError with what it said where it does not come to enforce. `bridge` "": it finds out."""
         self._network = network
         self.socket = folder / "control.sock"
         self.events_file = folder / "events.json"
         self.log = folder / "run.log"
-        words = [sys.executable, "-m", "conduitfw", "run", str(policy), "--bridge", BRIDGE, "--json", *options]
+        words = [sys.executable, "-m", "conduitfw", "run", str(policy), "--json", *options]
+        words += ["--bridge", bridge] if bridge else []
         words += ["--socket", str(self.socket), "--events", str(self.events_file)]
         with self.log.open("w") as log:
             self.process = network.start(FIREWALL, words, stderr=log)

@@ -6,7 +6,6 @@ import ctypes
 import enum
 import fcntl
 import importlib.util
-import os
 import platform
 import re
 import socket
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conduitfw.kernel import nft
+from conduitfw.kernel.bridges import ports_of
 from conduitfw.kernel.ruleset import BRIDGE, INET, Method
 
 _COPY_RANGE = 4016  # bytes of a packet that NetfilterQueue 1.1.0 receives
@@ -119,7 +119,7 @@ def _transport(bridge: str | None, method: Method) -> Iterator[Finding]:
 
 def _receive_offload(bridge: str) -> Iterator[Finding]:
     """In the bridge family the kernel splits large packets before it queues them, and their Ethernet header is lost."""
-    for port in _ports(bridge):
+    for port in ports_of(bridge):
         if _ethtool(port, _GGRO):
             yield Finding(
                 f"receive offload of {port}",
@@ -141,7 +141,7 @@ def _bridge(bridge: str | None) -> Iterator[Finding]:
     if not (_NET / bridge / "bridge").is_dir():
         yield Finding(f"bridge {bridge}", State.BAD, "there is none", f"ip link add {bridge} type bridge")
         return
-    ports = _ports(bridge)
+    ports = ports_of(bridge)
     yield Finding(
         f"bridge {bridge}", State.GOOD if len(ports) > 1 else State.BAD, f"ports {', '.join(ports) or 'none'}",
         "" if len(ports) > 1 else "give it a port to each zone",
@@ -191,11 +191,6 @@ def _others(bridge: str | None) -> Iterator[Finding]:
                 "routing", State.WARNING, "IPv4 forwarding is on beside a bridge",
                 "what is routed between zones is dropped; turn it off where nothing else needs it",
             )  # fmt: skip
-
-
-def _ports(bridge: str) -> list[str]:
-    folder = _NET / bridge / "brif"
-    return sorted(os.listdir(folder)) if folder.is_dir() else []
 
 
 def _ethtool(interface: str, command: int) -> bool:

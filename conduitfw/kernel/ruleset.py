@@ -172,6 +172,13 @@ class _Text:
         found = [("set", "ports", ["type ifname"], [f'"{port}"' for port in self._ports], "The zones' interfaces")]
         if self._bridge:
             found += self._bridge_sets()
+            for version in (4, 6):
+                kind = f"ipv{version}_addr"
+                spec = [f"type {kind} . {kind}" if version == 4 else f"type {kind}", "flags interval"]
+                elements = self._resolving(version)
+                found.append(
+                    ("set", f"resolving{version}", spec, elements, "Who may resolve whom, of zones without interfaces")
+                )
         if self._shape.tracking:
             ports = {
                 f"{rule.transport} . {port}"
@@ -239,6 +246,20 @@ class _Text:
             ("set", "macs", ["type ether_addr"], known, "MAC addresses that the policy names"),
             ("set", "mac_sides", ["type ifname . ether_addr"], sides, "and where they belong"),
         ]
+
+    def _resolving(self, version: int) -> list[str]:
+        """Where a zone names no interfaces, its addresses say which ARP (pairs) and neighbour discovery passes."""
+        pairs: list[Box] = []
+        for conduit in self._policy.conduits:
+            ends = self._zones[conduit.from_zone], self._zones[conduit.to_zone]
+            if all(zone.interfaces for zone in ends):
+                continue
+            for one, other in ((ends[0], ends[1]), (ends[1], ends[0]), (ends[0], ends[0]), (ends[1], ends[1])):
+                pairs += _pairs(one.networks, other.networks, version)
+        if version == 4:
+            return [" . ".join(_address_range(each, version) for each in box) for box in disjoint(pairs)]
+        sources = disjoint([(source,) for source, _ in pairs])
+        return [_address_range(box[0], version) for box in sources]
 
     def _only_zone(self, interface: str) -> str | None:
         zones = [zone.name for zone in self._policy.zones if interface in zone.interfaces]
@@ -401,6 +422,9 @@ class _Text:
                 f"iifname . oifname @within {passed} accept",
                 f"ether type arp iifname . oifname @joined {passed} counter name resolved accept",
                 "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 iifname . oifname @joined "
+                f"{passed} counter name resolved accept",
+                f"arp saddr ip . arp daddr ip @resolving4 {passed} counter name resolved accept",
+                "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 ip6 saddr @resolving6 "
                 f"{passed} counter name resolved accept",
             ]
         for proto, version in (("ip", 4), ("ip6", 6)):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from conduitfw.kernel import marks, nft
+from conduitfw.kernel.bridges import find_bridge, ports_of
 from conduitfw.kernel.emit import BridgeEmitter, RouterEmitter
 from conduitfw.kernel.nfqueue import Queue
 from conduitfw.kernel.ruleset import BRIDGE, INET, Shape, render
@@ -18,10 +18,12 @@ from conduitfw.runtime.worker import Inlet, Transmitter
 
 
 class KernelHost:
-    """A bridge, or a router where no bridge is named."""
+    """A bridge or a router: as it is told, or as the first policy's interfaces say."""
 
-    def __init__(self, bridge: str | None, queue_base: int = marks.DEFAULT_QUEUE_BASE) -> None:
+    def __init__(self, bridge: str | None, queue_base: int = marks.DEFAULT_QUEUE_BASE, *, router: bool = False) -> None:
+        """`bridge` None and not `router`: found out when the first policy is examined."""
         self._bridge = bridge
+        self._found = router or bridge is not None
         self._queue_base = queue_base
         self._shape: Shape | None = None
 
@@ -48,6 +50,11 @@ class KernelHost:
         policy = loaded.policy
         if policy is None:
             return Trial(problems=problems)
+        try:
+            self._find_bridge(policy)
+        except OSError as error:
+            problems.append({"severity": "error", "message": str(error)})
+            return Trial(problems=problems)
         problems += [{"severity": "warning", "message": message} for message in self._missing_ports(policy)]
         try:
             nft.check(render(policy, self.shape))
@@ -56,6 +63,11 @@ class KernelHost:
             return Trial(problems=problems)
         return Trial(policy, problems)
 
+    def _find_bridge(self, policy: Policy) -> None:
+        if not self._found:
+            named = [interface for zone in policy.zones for interface in zone.interfaces]
+            self._bridge, self._found = find_bridge(named), True
+
     def _missing_ports(self, policy: Policy) -> list[str]:
         """Interfaces that the policy names and the machine does not have where it should."""
         named = sorted({interface for zone in policy.zones for interface in zone.interfaces})
@@ -63,9 +75,9 @@ class KernelHost:
             return [f"there is no interface {name}" for name in named if not Path("/sys/class/net", name).exists()]
         if not Path("/sys/class/net", self._bridge, "bridge").is_dir():
             return [f"{self._bridge} is not a bridge on this machine"]
-        ports = Path("/sys/class/net", self._bridge, "brif")
-        missing = [f"{name} is not a port of {self._bridge}" for name in named if not (ports / name).exists()]
-        unnamed = sorted(set(os.listdir(ports)) - set(named))
+        ports = ports_of(self._bridge)
+        missing = [f"{name} is not a port of {self._bridge}" for name in named if name not in ports]
+        unnamed = [name for name in ports if named and name not in named]
         return missing + [
             f"the policy names no zone for {name}, a port of {self._bridge}: it is shut" for name in unnamed
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -194,6 +195,24 @@ class TestFailure:
 
 
 class TestOtherWays:
+    def test_the_bridge_is_found_also_without_interfaces(self, stage: Stage, tmp_path: Path) -> None:
+        """The policy's interfaces say which bridge is meant; without any, the machine's only one is."""
+        for number, text in enumerate((WITHOUT_TESTS, re.sub(r"    interfaces: .*\n", "", WITHOUT_TESTS))):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            policy = folder / "policy.yaml"
+            policy.write_text(text)
+            for zone, address in ((SCADA, PLC), (CELL, HMI)):  # ARP has to pass anew
+                stage.network.run(zone, ["ip", "neigh", "flush", "to", address])
+            firewall = Firewall(stage.network, folder, policy, "--remove-on-exit", bridge="")
+            try:
+                assert firewall.status()["where"] == "bridge br0"
+                assert answered(stage, MODBUS_READ)
+                assert not answered(stage, MODBUS_WRITE)
+            finally:
+                firewall.command("stop")
+                firewall.process.wait(10)
+
     def test_ipv6(self, stage: Stage, start: Start) -> None:
         text = changed("      ews-a: 10.10.0.20\n", '      ews-a: 10.10.0.20\n      hmi-6: "fd00:10::11"\n')
         text = text.replace("      plc-b:", '      plc-6: {address: "fd00:20::5", units: [1]}\n      plc-b:')
