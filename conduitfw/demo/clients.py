@@ -76,7 +76,9 @@ async def modbus(source: str, host: str, port: int, function: int, **_: Any) -> 
 
 def speak_from(source: str, host: str) -> None:
     """Have clients that cannot be told speak from an address, by the route's preferred source."""
-    subprocess.run(["ip", "route", "replace", f"{host}/32", "dev", "eth0", "src", source], check=True)
+    said = subprocess.run(["ip", "route", "get", host], check=True, capture_output=True, text=True).stdout.split()
+    way = said[1:3] if said[1] == "via" else []
+    subprocess.run(["ip", "route", "replace", f"{host}/32", *way, "dev", "eth0", "src", source], check=True)
 
 
 async def dnp3(

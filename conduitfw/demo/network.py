@@ -14,6 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -40,10 +41,11 @@ _made = 0
 class TwoZones:
     """The namespaces, and the processes that run in them. A context manager."""
 
-    def __init__(self) -> None:
-        """Raises OSError on entering where namespaces cannot be made."""
+    def __init__(self, *, routed: bool = False) -> None:
+        """`routed`: a router between the zones instead of a bridge. Entering raises OSError where it cannot be made."""
         global _made  # noqa: PLW0603  (several in one process have names of their own)
         _made += 1
+        self._routed = routed
         self._tag = f"cfw-{os.getpid()}-{_made}"
         self._processes: list[subprocess.Popen[str]] = []
 
@@ -70,34 +72,44 @@ class TwoZones:
         for zone in (FIREWALL, *ZONES):
             _ip("netns", "add", self.namespace(zone))
             self._ip(zone, "link", "set", "lo", "up")
+        for zone, (_, port, addresses) in ZONES.items():
+            peer = ("peer", "name", "eth0", "netns", self.namespace(zone))
+            _ip("link", "add", port, "netns", firewall, "type", "veth", *peer)
+            for address in addresses:
+                self._ip(zone, "address", "add", address, "dev", "eth0", *_no_detection(address))
+            self._ip(zone, "link", "set", "eth0", "up")
+        if self._routed:
+            self._route()
+        else:
+            self._bridge()
+
+    def _bridge(self) -> None:
+        """One bridge; each zone takes the other's addresses for neighbours."""
         self._ip(FIREWALL, "link", "add", BRIDGE, "type", "bridge", "forward_delay", "0", "stp_state", "0")
         # An address of its own would let hosts route through the bridge's machine.
         self.sysctl(FIREWALL, "net.ipv6.conf.all.disable_ipv6", "1")
         for zone, (_, port, addresses) in ZONES.items():
-            _ip(
-                "link",
-                "add",
-                port,
-                "netns",
-                firewall,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "eth0",
-                "netns",
-                self.namespace(zone),
-            )
             self._ip(FIREWALL, "link", "set", port, "master", BRIDGE)
             self._ip(FIREWALL, "link", "set", port, "up")
-            for address in addresses:
-                extra = ["nodad"] if ":" in address else []
-                self._ip(zone, "address", "add", address, "dev", "eth0", *extra)
-            self._ip(zone, "link", "set", "eth0", "up")
-            others = [network for other in ZONES if other != zone for network in ZONES[other][0]]
-            for network in others:
+            for network in _others(zone):
                 self._ip(zone, "route", "add", network, "dev", "eth0", "src", _first_of(addresses, network))
         self._ip(FIREWALL, "link", "set", BRIDGE, "up")
+
+    def _route(self) -> None:
+        """An address on each side, to which each zone sends what is for the other."""
+        for name in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+            self.sysctl(FIREWALL, name, "1")
+        for zone, (networks, port, addresses) in ZONES.items():
+            self._ip(FIREWALL, "link", "set", port, "up")
+            gateways = []
+            for network in networks:
+                first = ip_network(network)
+                gateways.append(str(first.network_address + 1))
+                address = f"{gateways[-1]}/{first.prefixlen}"
+                self._ip(FIREWALL, "address", "add", address, "dev", port, *_no_detection(address))
+            for network in _others(zone):
+                gateway = next(each for each in gateways if (":" in each) == (":" in network))
+                self._ip(zone, "route", "add", network, "via", gateway, "src", _first_of(addresses, network))
 
     def _ip(self, zone: str, *words: str) -> None:
         _ip("-n", self.namespace(zone), *words)
@@ -170,6 +182,15 @@ def _remove(name: str) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGKILL)
     subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+
+
+def _others(zone: str) -> list[str]:
+    return [network for other in ZONES if other != zone for network in ZONES[other][0]]
+
+
+def _no_detection(address: str) -> list[str]:
+    """IPv6 addresses are usable at once."""
+    return ["nodad"] if ":" in address else []
 
 
 def _first_of(addresses: Sequence[str], network: str) -> str:

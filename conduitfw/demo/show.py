@@ -155,9 +155,9 @@ class Shown:
 
 
 @contextmanager
-def staged() -> Iterator[Stage]:
-    """Zones with peers in them, and nothing but a bridge between."""
-    with tempfile.TemporaryDirectory(prefix="conduitfw-demo-") as folder, TwoZones() as network:
+def staged(*, routed: bool = False) -> Iterator[Stage]:
+    """Zones with peers in them, and nothing but a bridge (or a router) between."""
+    with tempfile.TemporaryDirectory(prefix="conduitfw-demo-") as folder, TwoZones(routed=routed) as network:
         stage = Stage(network, Path(folder))
         stage.start()
         yield stage

@@ -9,13 +9,12 @@ are elements of sets and maps.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from conduitfw.kernel import marks
 from conduitfw.kernel.boxes import Box, disjoint
-from conduitfw.policy.model import Conduit, Network, Policy, Rule
+from conduitfw.kernel.elements import address_range, boxes_between, hex_range, indent, keys_of, listed
+from conduitfw.policy.model import Conduit, Policy
 
 TABLE = "conduitfw"
 BRIDGE, INET = "bridge", "inet"
@@ -92,10 +91,6 @@ def _comment(text: str) -> str:
     return " ".join(text.split())[:120]
 
 
-def _indent(lines: Iterable[str], by: int = 1) -> list[str]:
-    return ["\t" * by + line if line else "" for line in lines]
-
-
 class _Text:
     """The parts of one ruleset."""
 
@@ -113,18 +108,18 @@ class _Text:
         declarations = self._containers()
         skeleton: list[str] = []
         for kind, name, spec, _, _ in declarations:
-            skeleton += [f"{kind} {name} {{", *_indent(spec), "}"]
+            skeleton += [f"{kind} {name} {{", *indent(spec), "}"]
         body: list[str] = []
         for name, meaning in COUNTERS.items():
             body.append(f'counter {name} {{ comment "{meaning}"; }}')
         for kind, name, spec, elements, comment in declarations:
-            body += ["", f"# {comment}", f"{kind} {name} {{", *_indent(spec), *_indent(_elements(elements)), "}"]
+            body += ["", f"# {comment}", f"{kind} {name} {{", *indent(spec), *indent(listed(elements)), "}"]
         for name in ("inspect_closed", "inspect_static", "from_client", "from_server"):
             skeleton.append(f"chain {name} {{}}")
         for name, hook in self._hooks():
             skeleton += [f"chain {name} {{", f"\t{hook}", "}"]
         body += self._chains()
-        return _indent(skeleton), [(kind, name) for kind, name, *_ in declarations], _indent(body)
+        return indent(skeleton), [(kind, name) for kind, name, *_ in declarations], indent(body)
 
     def routed_table(self) -> tuple[list[str], list[tuple[str, str]], list[str]]:
         """On a bridge: what would pass through the machine's own addresses never meets the bridge's chains."""
@@ -136,14 +131,14 @@ class _Text:
             networks = [
                 str(network) for zone in self._policy.zones for network in zone.networks if network.version == version
             ]
-            skeleton += [f"set zones{version} {{", *_indent(spec), "}"]
-            body += [f"set zones{version} {{", *_indent(spec), *_indent(_elements(networks)), "}"]
+            skeleton += [f"set zones{version} {{", *indent(spec), "}"]
+            body += [f"set zones{version} {{", *indent(spec), *indent(listed(networks)), "}"]
         skeleton += ["chain forward {", f"\t{hook}", "}"]
         passed = marks.INSPECT | marks.PASSED
         body += [
             "# Frames that the bridge passes carry a mark of ours; what is routed between zones does not.",
             "chain forward {",
-            *_indent(
+            *indent(
                 [
                     hook,
                     f"meta mark & {passed:#x} != 0 accept",
@@ -153,7 +148,7 @@ class _Text:
             ),
             "}",
         ]
-        return _indent(skeleton), [("set", "zones4"), ("set", "zones6")], _indent(body)
+        return indent(skeleton), [("set", "zones4"), ("set", "zones6")], indent(body)
 
     def _hooks(self) -> list[tuple[str, str]]:
         # On a router in front of reassembly (-400), so that fragments are seen; then in front of everybody's filter.
@@ -255,11 +250,11 @@ class _Text:
             if all(zone.interfaces for zone in ends):
                 continue
             for one, other in ((ends[0], ends[1]), (ends[1], ends[0]), (ends[0], ends[0]), (ends[1], ends[1])):
-                pairs += _pairs(one.networks, other.networks, version)
+                pairs += boxes_between(one.networks, other.networks, version)
         if version == 4:
-            return [" . ".join(_address_range(each, version) for each in box) for box in disjoint(pairs)]
+            return [" . ".join(address_range(each, version) for each in box) for box in disjoint(pairs)]
         sources = disjoint([(source,) for source, _ in pairs])
-        return [_address_range(box[0], version) for box in sources]
+        return [address_range(box[0], version) for box in sources]
 
     def _only_zone(self, interface: str) -> str | None:
         zones = [zone.name for zone in self._policy.zones if interface in zone.interfaces]
@@ -284,7 +279,7 @@ class _Text:
             ([c for c in self._policy.conduits if _fails_static(c) and self._goes_to_queue(c)], "goto inspect_static"),
         ):
             rules = [rule for conduit in conduits for rule in conduit.rules if rule.inspection is not None]
-            elements += [f"{key} : {verdict}" for key in _keys(rules, version)]
+            elements += [f"{key} : {verdict}" for key in keys_of(rules, version)]
         return elements
 
     def _opened(self, version: int) -> list[str]:
@@ -292,24 +287,24 @@ class _Text:
         for conduit in self._policy.conduits:
             if not self._goes_to_queue(conduit):
                 rules += [rule for rule in conduit.rules if rule.inspection is not None]
-        return _keys(rules, version)
+        return keys_of(rules, version)
 
     def _pinged(self, version: int) -> list[str]:
         boxes = [
             box
             for rule in self._policy.rules
             if rule.transport == "icmp"
-            for box in _pairs(rule.clients, rule.servers, version)
+            for box in boxes_between(rule.clients, rule.servers, version)
         ]
-        return [" . ".join(_address_range(each, version) for each in box) for box in disjoint(boxes)]
+        return [" . ".join(address_range(each, version) for each in box) for box in disjoint(boxes)]
 
     def _watched(self, version: int) -> list[str]:
         boxes: list[Box] = []
         for conduit in self._policy.conduits:
             if conduit.mode == "monitor":
                 ends = self._zones[conduit.from_zone].networks, self._zones[conduit.to_zone].networks
-                boxes += [*_pairs(ends[0], ends[1], version), *_pairs(ends[1], ends[0], version)]
-        return [" . ".join(_address_range(each, version) for each in box) for box in disjoint(boxes)]
+                boxes += [*boxes_between(ends[0], ends[1], version), *boxes_between(ends[1], ends[0], version)]
+        return [" . ".join(address_range(each, version) for each in box) for box in disjoint(boxes)]
 
     # --- chains ----------------------------------------------------------------------------------------
 
@@ -330,7 +325,7 @@ class _Text:
         ]
         lines: list[str] = []
         for name, comment, rules in chains:
-            lines += ["", f"# {comment}", f"chain {name} {{", *_indent(rules), "}"]
+            lines += ["", f"# {comment}", f"chain {name} {{", *indent(rules), "}"]
         return lines
 
     def _to_queue(self, queue: int) -> list[str]:
@@ -397,11 +392,11 @@ class _Text:
         """A neighbour advertisement speaks for its target, which stands 8 bytes behind the ICMPv6 header's start."""
         lines = []
         for port in self._ports:
-            ranges = [_hex_range("fe80::", 10)]
+            ranges = [hex_range("fe80::", 10)]
             for zone in self._policy.zones:
                 if port in zone.interfaces:
                     ranges += [
-                        _hex_range(str(network.network_address), network.prefixlen)
+                        hex_range(str(network.network_address), network.prefixlen)
                         for network in zone.networks
                         if network.version == 6
                     ]
@@ -456,45 +451,6 @@ class _Text:
 def _fails_static(conduit: Conduit) -> bool:
     """Watching comes before enforcing: a monitored conduit passes where no engine decides."""
     return conduit.fail == "static" or conduit.mode == "monitor"
-
-
-def _elements(elements: Sequence[str]) -> list[str]:
-    if not elements:
-        return []
-    return ["elements = {", *_indent(f"{each}," for each in elements), "}"]
-
-
-def _range(network: Network) -> tuple[int, int]:
-    return int(network.network_address), int(network.broadcast_address)
-
-
-def _pairs(clients: Iterable[Network], servers: Iterable[Network], version: int) -> list[Box]:
-    right = [_range(server) for server in servers if server.version == version]
-    return [(_range(client), server) for client in clients if client.version == version for server in right]
-
-
-def _keys(rules: Iterable[Rule], version: int) -> list[str]:
-    """The rules' clients, servers and ports as elements of a set."""
-    boxes: dict[str, list[Box]] = {}
-    for rule in rules:
-        for pair in _pairs(rule.clients, rule.servers, version):
-            boxes.setdefault(rule.transport, []).extend((*pair, ports) for ports in rule.ports)
-    keys: list[str] = []
-    for transport, found in sorted(boxes.items()):
-        for client, server, (low, high) in disjoint(found):
-            ends = f"{_address_range(client, version)} . {_address_range(server, version)}"
-            keys.append(f"{ends} . {transport} . {low if low == high else f'{low}-{high}'}")
-    return keys
-
-
-def _address_range(numbers: tuple[int, int], version: int) -> str:
-    low, high = (str(ip_address(number.to_bytes(4 if version == 4 else 16, "big"))) for number in numbers)
-    return low if low == high else f"{low}-{high}"
-
-
-def _hex_range(address: str, length: int) -> str:
-    first = int(ip_address(address))
-    return f"{first:#034x}-{first | ((1 << (128 - length)) - 1):#034x}"
 
 
 __all__ = ["BRIDGE", "COUNTERS", "INET", "TABLE", "Method", "Shape", "removal", "render"]

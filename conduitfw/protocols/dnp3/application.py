@@ -39,12 +39,15 @@ def request_refusal(control: int, function: int, octets: int, complete: bool) ->
     return None
 
 
-def response_refusal(control: int, function: int) -> Reason | None:
-    """What is wrong with a response that begins so."""
+def response_refusal(control: int, function: int, octets: int, complete: bool) -> Reason | None:
+    """What is wrong with a response that begins so. `octets`: of its first segment, at least 2."""
     if function not in RESPONSES:
         return Reason.DNP3_FUNCTION if function >= 0x80 else Reason.WRONG_DIRECTION
-    if function == RESPONSE:
-        return Reason.DNP3_APPLICATION_CONTROL if control & UNS else None
-    if function == UNSOLICITED_RESPONSE and control & (FIR | FIN | UNS) != FIR | FIN | UNS:
+    unsolicited = function == UNSOLICITED_RESPONSE
+    if bool(control & UNS) is not unsolicited and function != AUTHENTICATION_RESPONSE:
         return Reason.DNP3_APPLICATION_CONTROL
+    if unsolicited and control & (FIR | FIN) != FIR | FIN:
+        return Reason.DNP3_APPLICATION_CONTROL
+    if octets < RESPONSE_HEADER_SIZE:
+        return Reason.DNP3_NO_INDICATIONS if complete else Reason.DNP3_HEADER_CUT
     return None

@@ -14,6 +14,7 @@ from conduitfw.protocols import Kind, Unit
 from conduitfw.protocols.dnp3 import application, link, transport
 from conduitfw.protocols.dnp3.objects import only_names_objects
 from conduitfw.protocols.dnp3.transport import Fragment
+from conduitfw.protocols.outstanding import may_join
 from conduitfw.reasons import Reason
 
 # How many requests are remembered, answered and late ones included (rules allow 16 at a time by default).
@@ -140,7 +141,9 @@ class Dnp3Session:
         pair = unit.address[0] << 16 | unit.address[1]
         unit.function = -1
         if first:
-            fragment, unit.reason = self._begin(octets, pair, last)
+            fragment, unit.reason = self._begin(octets, pair)
+            if fragment is not None:
+                unit.reason = application.request_refusal(fragment.control, fragment.function, size, last)
         else:
             fragment, unit.reason = self._continue(self._fragment, pair, header, size)
         if fragment is not None:
@@ -162,15 +165,14 @@ class Dnp3Session:
         unit.token = _FromClient(None if last else fragment, sequence)
 
     @staticmethod
-    def _begin(octets: bytes, pair: int, last: bool) -> tuple[Fragment | None, Reason | None]:
+    def _begin(octets: bytes, pair: int) -> tuple[Fragment | None, Reason | None]:
+        """A fragment's first segment: its application header has to be in it."""
         size = len(octets) - 1
         if size == 0:
             return None, Reason.DNP3_EMPTY_SEGMENT
         if size < application.REQUEST_HEADER_SIZE:
             return None, Reason.DNP3_HEADER_CUT
-        control, function = octets[1], octets[2]
-        fragment = Fragment(pair, (octets[0] + 1) & transport.SEQUENCE, size, function, control)
-        return fragment, application.request_refusal(control, function, size, last)
+        return Fragment(pair, (octets[0] + 1) & transport.SEQUENCE, size, octets[2], octets[1]), None
 
     @staticmethod
     def _continue(
@@ -198,7 +200,9 @@ class Dnp3Session:
         unit.function = -1
         pair = unit.address[0] << 16 | unit.address[1]
         if first:
-            fragment, unit.reason = self._begin_response(octets, pair, last)
+            fragment, unit.reason = self._begin(octets, pair)
+            if fragment is not None:
+                unit.reason = application.response_refusal(fragment.control, fragment.function, size, last)
         elif self._unknown and pair not in self._responses:
             return  # the rest of a fragment whose beginning nobody saw
         else:
@@ -222,20 +226,6 @@ class Dnp3Session:
                 answered, final = found, bool(fragment.control & application.FIN)
         unit.token = _FromServer(pair, None if last else fragment, answered, final)
 
-    @staticmethod
-    def _begin_response(octets: bytes, pair: int, last: bool) -> tuple[Fragment | None, Reason | None]:
-        size = len(octets) - 1
-        if size == 0:
-            return None, Reason.DNP3_EMPTY_SEGMENT
-        if size < application.REQUEST_HEADER_SIZE:
-            return None, Reason.DNP3_HEADER_CUT
-        control, function = octets[1], octets[2]
-        fragment = Fragment(pair, (octets[0] + 1) & transport.SEQUENCE, size, function, control)
-        reason = application.response_refusal(control, function)
-        if reason is None and size < application.RESPONSE_HEADER_SIZE:
-            reason = Reason.DNP3_NO_INDICATIONS if last else Reason.DNP3_HEADER_CUT
-        return fragment, reason
-
     def _find(self, pair: int, sequence: int) -> Request | None:
         """The request that this may answer: one that waits before one that was answered already."""
         found: Request | None = None
@@ -252,15 +242,8 @@ class Dnp3Session:
         """tcp-rules.md, 6. Link services and confirmations overtake: nothing of the client's choice travels in them."""
         if unit.kind is not Kind.REQUEST or unit.function == application.CONFIRM:
             return True
-        waiting = 0
-        for request in self._requests:
-            if request.state == _WAITING:
-                waiting += 1
-                if request.carries_data:
-                    return False
-        if unit.carries_data:
-            return waiting == 0
-        return waiting < min(limit, REMEMBERED)
+        waiting = (each.carries_data for each in self._requests if each.state == _WAITING)
+        return may_join(waiting, unit.carries_data, min(limit, REMEMBERED))
 
     def commit(self, unit: Unit, now: float) -> None:
         """Remember where fragments stand, a request, and that one was answered."""

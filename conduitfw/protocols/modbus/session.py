@@ -7,6 +7,7 @@ import struct
 from conduitfw.protocols import Kind, Unit
 from conduitfw.protocols.modbus import adu
 from conduitfw.protocols.modbus.catalogue import WITHOUT_DATA
+from conduitfw.protocols.outstanding import may_join
 from conduitfw.reasons import Reason
 
 # How many requests are remembered, the late ones included (rules allow 16 at a time by default).
@@ -122,15 +123,8 @@ class ModbusSession:
 
     def may_go(self, unit: Unit, limit: int) -> bool:
         """tcp-rules.md, 6: what carries data goes alone; reads go up to `limit`, with 1 all requests alone."""
-        waiting = 0
-        for transaction in self._outstanding:
-            if not transaction.late:
-                waiting += 1
-                if transaction.carries_data:
-                    return False
-        if unit.carries_data:
-            return waiting == 0
-        return waiting < min(limit, REMEMBERED)
+        waiting = (each.carries_data for each in self._outstanding if not each.late)
+        return may_join(waiting, unit.carries_data, min(limit, REMEMBERED))
 
     def commit(self, unit: Unit, now: float) -> None:
         """Remember a request, forget an answered one."""
