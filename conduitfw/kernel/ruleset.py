@@ -300,8 +300,10 @@ class _Text:
 
     def _watched(self, version: int) -> list[str]:
         boxes: list[Box] = []
+        enforced = {_sides_of(conduit) for conduit in self._policy.conduits if conduit.mode == "enforce"}
         for conduit in self._policy.conduits:
-            if conduit.mode == "monitor":
+            # Where an enforced conduit joins the same zones, what neither names stays dropped.
+            if conduit.mode == "monitor" and _sides_of(conduit) not in enforced:
                 ends = self._zones[conduit.from_zone].networks, self._zones[conduit.to_zone].networks
                 boxes += [*boxes_between(ends[0], ends[1], version), *boxes_between(ends[1], ends[0], version)]
         return [" . ".join(address_range(each, version) for each in box) for box in disjoint(boxes)]
@@ -446,6 +448,10 @@ class _Text:
     def _postrouting(self) -> list[str]:
         ours = marks.INSPECT | marks.VERDICT | marks.CLOSED
         return [f"meta mark & {ours:#x} == {marks.INSPECT | marks.CLOSED:#x} counter name unjudged drop"]
+
+
+def _sides_of(conduit: Conduit) -> frozenset[str]:
+    return frozenset((conduit.from_zone, conduit.to_zone))
 
 
 def _fails_static(conduit: Conduit) -> bool:

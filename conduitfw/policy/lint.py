@@ -141,6 +141,14 @@ def _collisions(policy: Policy, report: Report) -> None:
     for conduit in policy.conduits:
         by_zones[frozenset((conduit.from_zone, conduit.to_zone))].append(conduit)
     for conduits in by_zones.values():
+        watched = next((each for each in conduits if each.mode == "monitor"), None)
+        enforced = next((each for each in conduits if each.mode == "enforce"), None)
+        if watched is not None and enforced is not None:
+            report.warning(
+                watched.place,
+                f"{watched.name} is only monitored, but {enforced.name} joins the same zones and is enforced",
+                "what neither of them names is dropped",
+            )  # fmt: skip
         rules = [rule for conduit in conduits for rule in conduit.rules]
         for transport in ("tcp", "udp"):
             _collide([rule for rule in rules if rule.transport == transport], report)

@@ -140,3 +140,13 @@ def test_overlapping_networks_load(network: TwoZones, tmp_path: Path) -> None:
     ]
     text = GOOD + "".join(f"      - {{name: r{n}, {rule}}}\n" for n, rule in enumerate(rules))
     assert "10.20.0.70" in loaded(network, render(policy_of(tmp_path, text), SHAPES[0]), tmp_path)
+
+
+def test_what_is_watched_does_not_open_what_is_enforced(tmp_path: Path) -> None:
+    """A monitored conduit passes what nobody names, but not between zones that an enforced one joins as well."""
+    watched = GOOD.replace("    to: cell\n", "    to: cell\n    mode: monitor\n")
+    pair = "10.10.0.0-10.10.0.255 . 10.20.0.0-10.20.0.255,"
+    assert pair in render(policy_of(tmp_path, watched), SHAPES[0])
+    enforced = GOOD[GOOD.index("  line:") : GOOD.index("    rules:")].replace("line:", "other:")
+    rules = "    rules:\n      - {name: web, allow: tcp, clients: hmi-1, servers: plc-b, port: 80}\n"
+    assert pair not in render(policy_of(tmp_path, watched + enforced + rules), SHAPES[0])

@@ -121,6 +121,9 @@ WARNINGS = [
      "takes nothing out"),
     ("a unit that the asset does not have", with_rule(
         "allow: modbus, clients: ews-a, servers: plc-b, functions: read, units: 2"), "the rule names no unit of plc-b"),
+    ("watched and enforced between the same zones", GOOD + GOOD[GOOD.index("  line:"):GOOD.index("    rules:")].replace("line:", "other:")
+     + "    mode: monitor\n    rules:\n      - {name: web, allow: tcp, clients: hmi-1, servers: plc-b, port: 80}\n",
+     "other is only monitored, but line joins the same zones and is enforced; what neither of them names is dropped"),
     ("no rules", GOOD[: GOOD.index("      - {name: reads")].replace("    rules:\n", "    rules: []\n"), "has no rules"),
     ("networks within each other", changed("networks: [10.20.0.0/24]", "networks: [10.20.0.0/24, 10.20.0.0/25]"),
      "10.20.0.0/25 lies within 10.20.0.0/24"),
