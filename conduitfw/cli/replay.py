@@ -9,10 +9,10 @@ import click
 
 from conduitfw.observe.capture import CaptureError
 from conduitfw.observe.replay import Line, Summary, replay
+from conduitfw.outcome import Verdict
 from conduitfw.policy.compile import Tables, allow_everything, compile_policy
 from conduitfw.policy.load import load_policy
 from conduitfw.protocols.registry import PROTOCOLS
-from conduitfw.verdict import Verdict
 
 
 @click.command(name="replay")

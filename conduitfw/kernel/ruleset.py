@@ -8,16 +8,13 @@ are elements of sets and maps.
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass
-
 from conduitfw.kernel import marks
-from conduitfw.kernel.boxes import Box, disjoint
-from conduitfw.kernel.elements import address_range, boxes_between, hex_range, indent, keys_of, listed
-from conduitfw.policy.model import Conduit, Policy
+from conduitfw.kernel.elements import hex_range, indent, listed
+from conduitfw.kernel.sets import containers, ports_of
+from conduitfw.kernel.shape import BRIDGE, INET, Method, Shape
+from conduitfw.policy.model import Policy
 
 TABLE = "conduitfw"
-BRIDGE, INET = "bridge", "inet"
 
 COUNTERS = {
     "wrong_side": "source addresses that do not belong on the side they arrived from",
@@ -35,23 +32,6 @@ COUNTERS = {
 }
 
 
-class Method(enum.Enum):
-    """How packets reach the queue."""
-
-    STATEMENT = "queue statement"
-    MARK = "mark and iptables"  # the chain sets a mark, and an iptables rule queues what is marked
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Where the ruleset is for. `tracking`: the kernel tracks connections for the family."""
-
-    family: str = BRIDGE
-    method: Method = Method.STATEMENT
-    queue_base: int = marks.DEFAULT_QUEUE_BASE
-    tracking: bool = False
-
-
 def render(policy: Policy, shape: Shape, *, static: bool = False) -> str:
     """The ruleset as text for `nft -f`. With `static`, no engine is needed for conduits that fail static."""
     text = _Text(policy, shape, static)
@@ -64,14 +44,14 @@ def render(policy: Policy, shape: Shape, *, static: bool = False) -> str:
         + (", without an engine for conduits that fail static" if static else ""),
         "",
     ]
-    for family, (skeleton, containers, body) in tables:
+    for family, (skeleton, flushed, body) in tables:
         head += [
             "# What may be there already stays (base chains above all), and is emptied:",
             f"table {family} {TABLE} {{",
             *skeleton,
             "}",
             f"flush table {family} {TABLE}",
-            *(f"flush {kind} {family} {TABLE} {name}" for kind, name in containers),
+            *(f"flush {kind} {family} {TABLE} {name}" for kind, name in flushed),
             "",
             f"table {family} {TABLE} {{",
             *body,
@@ -97,29 +77,28 @@ class _Text:
     def __init__(self, policy: Policy, shape: Shape, static: bool) -> None:
         self._policy = policy
         self._shape = shape
-        self._static = static
+        self._containers = containers(policy, shape, static)
         self._bridge = shape.family == BRIDGE
-        self._zones = {zone.name: zone for zone in policy.zones}
-        self._ports = sorted({interface for zone in policy.zones for interface in zone.interfaces})
+        self._ports = ports_of(policy)
 
     # --- tables: skeleton, what has to be flushed, and the whole ---------------------------------------
 
     def table(self) -> tuple[list[str], list[tuple[str, str]], list[str]]:
-        declarations = self._containers()
         skeleton: list[str] = []
-        for kind, name, spec, _, _ in declarations:
-            skeleton += [f"{kind} {name} {{", *indent(spec), "}"]
+        for each in self._containers:
+            skeleton += [f"{each.kind} {each.name} {{", *indent(each.spec), "}"]
         body: list[str] = []
         for name, meaning in COUNTERS.items():
             body.append(f'counter {name} {{ comment "{meaning}"; }}')
-        for kind, name, spec, elements, comment in declarations:
-            body += ["", f"# {comment}", f"{kind} {name} {{", *indent(spec), *indent(listed(elements)), "}"]
+        for each in self._containers:
+            body += ["", f"# {each.comment}", f"{each.kind} {each.name} {{", *indent(each.spec)]
+            body += [*indent(listed(each.elements)), "}"]
         for name in ("inspect_closed", "inspect_static", "from_client", "from_server"):
             skeleton.append(f"chain {name} {{}}")
         for name, hook in self._hooks():
             skeleton += [f"chain {name} {{", f"\t{hook}", "}"]
         body += self._chains()
-        return indent(skeleton), [(kind, name) for kind, name, *_ in declarations], indent(body)
+        return indent(skeleton), [(each.kind, each.name) for each in self._containers], indent(body)
 
     def routed_table(self) -> tuple[list[str], list[tuple[str, str]], list[str]]:
         """On a bridge: what would pass through the machine's own addresses never meets the bridge's chains."""
@@ -159,154 +138,6 @@ class _Text:
             ("forward", f"type filter hook forward priority -200; policy {forward};"),
             ("postrouting", "type filter hook postrouting priority 300; policy accept;"),
         ]
-
-    # --- sets and maps -------------------------------------------------------------------------------
-
-    def _containers(self) -> list[tuple[str, str, list[str], list[str], str]]:
-        """(set or map, name, specification, elements, comment) of each."""
-        found = [("set", "ports", ["type ifname"], [f'"{port}"' for port in self._ports], "The zones' interfaces")]
-        if self._bridge:
-            found += self._bridge_sets()
-            for version in (4, 6):
-                kind = f"ipv{version}_addr"
-                spec = [f"type {kind} . {kind}" if version == 4 else f"type {kind}", "flags interval"]
-                elements = self._resolving(version)
-                found.append(
-                    ("set", f"resolving{version}", spec, elements, "Who may resolve whom, of zones without interfaces")
-                )
-        if self._shape.tracking:
-            ports = {
-                f"{rule.transport} . {port}"
-                for rule in self._policy.rules
-                if rule.inspection is not None
-                for low, high in rule.ports
-                for port in range(low, high + 1)
-            }
-            spec = ["type inet_proto . inet_service"]
-            found.append(("set", "untracked", spec, sorted(ports), "Ports that are inspected"))
-        for version in (4, 6):
-            address = f"ipv{version}_addr"
-            key = f"{address} . {address} . inet_proto . inet_service"
-            found += [
-                ("set", f"sides{version}", [f"type ifname . {address}", "flags interval"], self._sides(version),
-                 "Which addresses belong on which interface"),
-                ("map", f"inspected{version}",
-                 [f"type {key} : verdict", "flags interval"],
-                 self._inspected(version), "Client . server . protocol . server's port: what the engine decides"),
-                ("set", f"opened{version}", [f"type {key}", "flags interval"],
-                 self._opened(version), "Client . server . protocol . server's port: what passes as it is"),
-                ("set", f"pinged{version}", [f"type {address} . {address}", "flags interval"],
-                 self._pinged(version), "Client . server: who may ping whom"),
-                ("set", f"watched{version}", [f"type {address} . {address}", "flags interval"],
-                 self._watched(version), "The two sides of conduits that are only monitored"),
-            ]  # fmt: skip
-        return found
-
-    def _bridge_sets(self) -> list[tuple[str, str, list[str], list[str], str]]:
-        by_zone = {zone.name: zone.interfaces for zone in self._policy.zones}
-        joined: set[tuple[str, str]] = set()
-        for conduit in self._policy.conduits:
-            for one in by_zone[conduit.from_zone]:
-                for other in by_zone[conduit.to_zone]:
-                    joined |= {(one, other), (other, one)}
-        within = {
-            (one, other)
-            for zone in self._policy.zones
-            for one in zone.interfaces
-            for other in zone.interfaces
-            if one != other and self._only_zone(one) == self._only_zone(other) == zone.name
-        }
-        wide = sorted({port for pair in within for port in pair})
-        pair = ["type ifname . ifname"]
-        known = sorted({asset.mac for asset in self._policy.assets if asset.mac is not None})
-        sides = sorted(
-            {
-                f'"{interface}" . {asset.mac}'
-                for zone in self._policy.zones
-                for asset in zone.assets
-                if asset.mac is not None
-                for interface in zone.interfaces
-            }
-        )
-        return [
-            (
-                "set",
-                "joined",
-                pair,
-                [f'"{a}" . "{b}"' for a, b in sorted(joined)],
-                "Interfaces of zones that share a conduit",
-            ),
-            ("set", "within", pair, [f'"{a}" . "{b}"' for a, b in sorted(within)], "Interfaces of one zone"),
-            ("set", "wide", ["type ifname"], [f'"{port}"' for port in wide], "Interfaces of zones that have several"),
-            ("set", "macs", ["type ether_addr"], known, "MAC addresses that the policy names"),
-            ("set", "mac_sides", ["type ifname . ether_addr"], sides, "and where they belong"),
-        ]
-
-    def _resolving(self, version: int) -> list[str]:
-        """Where a zone names no interfaces, its addresses say which ARP (pairs) and neighbour discovery passes."""
-        pairs: list[Box] = []
-        for conduit in self._policy.conduits:
-            ends = self._zones[conduit.from_zone], self._zones[conduit.to_zone]
-            if all(zone.interfaces for zone in ends):
-                continue
-            for one, other in ((ends[0], ends[1]), (ends[1], ends[0]), (ends[0], ends[0]), (ends[1], ends[1])):
-                pairs += boxes_between(one.networks, other.networks, version)
-        if version == 4:
-            return [" . ".join(address_range(each, version) for each in box) for box in disjoint(pairs)]
-        sources = disjoint([(source,) for source, _ in pairs])
-        return [address_range(box[0], version) for box in sources]
-
-    def _only_zone(self, interface: str) -> str | None:
-        zones = [zone.name for zone in self._policy.zones if interface in zone.interfaces]
-        return zones[0] if len(zones) == 1 else None
-
-    def _sides(self, version: int) -> list[str]:
-        return [
-            f'"{interface}" . {network}'
-            for zone in self._policy.zones
-            for interface in zone.interfaces
-            for network in zone.networks
-            if network.version == version
-        ]
-
-    def _goes_to_queue(self, conduit: Conduit) -> bool:
-        return not (self._static and _fails_static(conduit))
-
-    def _inspected(self, version: int) -> list[str]:
-        elements: list[str] = []
-        for conduits, verdict in (
-            ([c for c in self._policy.conduits if not _fails_static(c)], "goto inspect_closed"),
-            ([c for c in self._policy.conduits if _fails_static(c) and self._goes_to_queue(c)], "goto inspect_static"),
-        ):
-            rules = [rule for conduit in conduits for rule in conduit.rules if rule.inspection is not None]
-            elements += [f"{key} : {verdict}" for key in keys_of(rules, version)]
-        return elements
-
-    def _opened(self, version: int) -> list[str]:
-        rules = [rule for rule in self._policy.rules if rule.inspection is None and rule.ports]
-        for conduit in self._policy.conduits:
-            if not self._goes_to_queue(conduit):
-                rules += [rule for rule in conduit.rules if rule.inspection is not None]
-        return keys_of(rules, version)
-
-    def _pinged(self, version: int) -> list[str]:
-        boxes = [
-            box
-            for rule in self._policy.rules
-            if rule.transport == "icmp"
-            for box in boxes_between(rule.clients, rule.servers, version)
-        ]
-        return [" . ".join(address_range(each, version) for each in box) for box in disjoint(boxes)]
-
-    def _watched(self, version: int) -> list[str]:
-        boxes: list[Box] = []
-        enforced = {_sides_of(conduit) for conduit in self._policy.conduits if conduit.mode == "enforce"}
-        for conduit in self._policy.conduits:
-            # Where an enforced conduit joins the same zones, what neither names stays dropped.
-            if conduit.mode == "monitor" and _sides_of(conduit) not in enforced:
-                ends = self._zones[conduit.from_zone].networks, self._zones[conduit.to_zone].networks
-                boxes += [*boxes_between(ends[0], ends[1], version), *boxes_between(ends[1], ends[0], version)]
-        return [" . ".join(address_range(each, version) for each in box) for box in disjoint(boxes)]
 
     # --- chains ----------------------------------------------------------------------------------------
 
@@ -448,15 +279,6 @@ class _Text:
     def _postrouting(self) -> list[str]:
         ours = marks.INSPECT | marks.VERDICT | marks.CLOSED
         return [f"meta mark & {ours:#x} == {marks.INSPECT | marks.CLOSED:#x} counter name unjudged drop"]
-
-
-def _sides_of(conduit: Conduit) -> frozenset[str]:
-    return frozenset((conduit.from_zone, conduit.to_zone))
-
-
-def _fails_static(conduit: Conduit) -> bool:
-    """Watching comes before enforcing: a monitored conduit passes where no engine decides."""
-    return conduit.fail == "static" or conduit.mode == "monitor"
 
 
 __all__ = ["BRIDGE", "COUNTERS", "INET", "TABLE", "Method", "Shape", "removal", "render"]

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from conduitfw.flow import FlowTable
 from conduitfw.observe.capture import CaptureError, Datagram, datagrams, read_capture
+from conduitfw.outcome import Outcome, Verdict
 from conduitfw.packet import TCP, UDP, decode
 from conduitfw.policy.compile import Tables
 from conduitfw.policy.kernel_view import KernelView
 from conduitfw.reasons import Malformed, Reason
-from conduitfw.verdict import Outcome, Pipeline, Verdict
+from conduitfw.verdict import Pipeline
 
 MAX_FLOWS = 16384
 ARP = 0x0806

@@ -18,9 +18,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from conduitfw.outcome import Notice
 from conduitfw.policy.model import Policy
 from conduitfw.runtime.shared import Counter, Slot
-from conduitfw.verdict import Notice
 
 MESSAGE_MAX = 1 << 20  # bytes of one request or answer
 _SO_SNDBUFFORCE = 32  # the socket module does not name it

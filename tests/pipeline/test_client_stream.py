@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from conduitfw.outcome import Verdict
 from conduitfw.packet import ACK, FIN, RST
 from conduitfw.reasons import Reason
-from conduitfw.verdict import Verdict
 from tests.pipeline.modbus_units import carrying, forbidden, read, read_answer, write, write_answer
 from tests.pipeline.wire import CLIENT6, SERVER6, Wire, tables
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from conduitfw.outcome import Verdict
 from conduitfw.packet import ACK, FIN, RST, SYN
 from conduitfw.reasons import Reason
-from conduitfw.verdict import Verdict
 from tests.pipeline.modbus_units import forbidden, read, read_answer
 from tests.pipeline.wire import Wire, tables
 

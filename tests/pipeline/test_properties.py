@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conduitfw.verdict import Verdict
+from conduitfw.outcome import Verdict
 from tests.pipeline.modbus_units import carrying, diagnostics, forbidden, read, read_answer, write, write_answer
 from tests.pipeline.wire import Wire, tables
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from conduitfw import packet
 from conduitfw.denial import Emission
 from conduitfw.flow import FlowTable
+from conduitfw.outcome import Notice, Outcome, Verdict
 from conduitfw.packet import ACK, PSH, SYN, Packet, build, decode
 from conduitfw.policy.compile import Tables, compile_policy
 from conduitfw.policy.load import load_policy
-from conduitfw.verdict import Notice, Outcome, Pipeline, Verdict
+from conduitfw.verdict import Pipeline
 
 CLIENT, SERVER = ip_address("10.10.0.11").packed, ip_address("10.20.0.5").packed
 CLIENT6, SERVER6 = ip_address("fd00:10::11").packed, ip_address("fd00:20::5").packed

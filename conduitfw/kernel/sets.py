@@ -1,0 +1,206 @@
+"""The policy as sets and maps of nftables: what grows with rules, so that chains do not."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from conduitfw.kernel.boxes import Box, disjoint
+from conduitfw.kernel.elements import address_range, boxes_between, keys_of
+from conduitfw.kernel.shape import BRIDGE, Shape
+from conduitfw.policy.model import Conduit, Policy
+
+
+class Container(NamedTuple):
+    """One set or map."""
+
+    kind: str  # set or map
+    name: str
+    spec: list[str]  # the lines that say what is in it
+    elements: list[str]
+    comment: str
+
+
+def containers(policy: Policy, shape: Shape, static: bool) -> list[Container]:
+    """All sets and maps of a ruleset. `static`: conduits that fail static go without an engine."""
+    return _Sets(policy, shape, static).all()
+
+
+def ports_of(policy: Policy) -> list[str]:
+    """The interfaces of all zones."""
+    return sorted({interface for zone in policy.zones for interface in zone.interfaces})
+
+
+class _Sets:
+    """The sets of one ruleset."""
+
+    def __init__(self, policy: Policy, shape: Shape, static: bool) -> None:
+        self._policy = policy
+        self._shape = shape
+        self._static = static
+        self._bridge = shape.family == BRIDGE
+        self._zones = {zone.name: zone for zone in policy.zones}
+        self._ports = ports_of(policy)
+
+    def all(self) -> list[Container]:
+        found = [
+            Container("set", "ports", ["type ifname"], [f'"{port}"' for port in self._ports], "The zones' interfaces")
+        ]
+        if self._bridge:
+            found += self._bridge_sets()
+            for version in (4, 6):
+                kind = f"ipv{version}_addr"
+                spec = [f"type {kind} . {kind}" if version == 4 else f"type {kind}", "flags interval"]
+                elements = self._resolving(version)
+                found.append(
+                    Container(
+                        "set",
+                        f"resolving{version}",
+                        spec,
+                        elements,
+                        "Who may resolve whom, of zones without interfaces",
+                    )
+                )
+        if self._shape.tracking:
+            ports = {
+                f"{rule.transport} . {port}"
+                for rule in self._policy.rules
+                if rule.inspection is not None
+                for low, high in rule.ports
+                for port in range(low, high + 1)
+            }
+            spec = ["type inet_proto . inet_service"]
+            found.append(Container("set", "untracked", spec, sorted(ports), "Ports that are inspected"))
+        for version in (4, 6):
+            address = f"ipv{version}_addr"
+            key = f"{address} . {address} . inet_proto . inet_service"
+            interval = ["flags interval"]
+            pair, quad = [f"type {address} . {address}", *interval], [f"type {key}", *interval]
+            sides, inspected = [f"type ifname . {address}", *interval], [f"type {key} : verdict", *interval]
+            for kind, name, spec, elements, comment in (
+                ("set", "sides", sides, self._sides(version), "Which addresses belong on which interface"),
+                ("map", "inspected", inspected, self._inspected(version),
+                 "Client . server . protocol . server's port: what the engine decides"),
+                ("set", "opened", quad, self._opened(version),
+                 "Client . server . protocol . server's port: what passes as it is"),
+                ("set", "pinged", pair, self._pinged(version), "Client . server: who may ping whom"),
+                ("set", "watched", pair, self._watched(version), "The two sides of conduits that are only monitored"),
+            ):  # fmt: skip
+                found.append(Container(kind, f"{name}{version}", spec, elements, comment))
+        return found
+
+    def _bridge_sets(self) -> list[Container]:
+        by_zone = {zone.name: zone.interfaces for zone in self._policy.zones}
+        joined: set[tuple[str, str]] = set()
+        for conduit in self._policy.conduits:
+            for one in by_zone[conduit.from_zone]:
+                for other in by_zone[conduit.to_zone]:
+                    joined |= {(one, other), (other, one)}
+        within = {
+            (one, other)
+            for zone in self._policy.zones
+            for one in zone.interfaces
+            for other in zone.interfaces
+            if one != other and self._only_zone(one) == self._only_zone(other) == zone.name
+        }
+        wide = sorted({port for pair in within for port in pair})
+        pair = ["type ifname . ifname"]
+        known = sorted({asset.mac for asset in self._policy.assets if asset.mac is not None})
+        sides = sorted(
+            {
+                f'"{interface}" . {asset.mac}'
+                for zone in self._policy.zones
+                for asset in zone.assets
+                if asset.mac is not None
+                for interface in zone.interfaces
+            }
+        )
+        return [
+            Container(
+                "set",
+                "joined",
+                pair,
+                [f'"{a}" . "{b}"' for a, b in sorted(joined)],
+                "Interfaces of zones that share a conduit",
+            ),
+            Container("set", "within", pair, [f'"{a}" . "{b}"' for a, b in sorted(within)], "Interfaces of one zone"),
+            Container(
+                "set", "wide", ["type ifname"], [f'"{port}"' for port in wide], "Interfaces of zones that have several"
+            ),
+            Container("set", "macs", ["type ether_addr"], known, "MAC addresses that the policy names"),
+            Container("set", "mac_sides", ["type ifname . ether_addr"], sides, "and where they belong"),
+        ]
+
+    def _resolving(self, version: int) -> list[str]:
+        """Where a zone names no interfaces, its addresses say which ARP (pairs) and neighbour discovery passes."""
+        pairs: list[Box] = []
+        for conduit in self._policy.conduits:
+            ends = self._zones[conduit.from_zone], self._zones[conduit.to_zone]
+            if all(zone.interfaces for zone in ends):
+                continue
+            for one, other in ((ends[0], ends[1]), (ends[1], ends[0]), (ends[0], ends[0]), (ends[1], ends[1])):
+                pairs += boxes_between(one.networks, other.networks, version)
+        if version == 4:
+            return [" . ".join(address_range(each, version) for each in box) for box in disjoint(pairs)]
+        sources = disjoint([(source,) for source, _ in pairs])
+        return [address_range(box[0], version) for box in sources]
+
+    def _only_zone(self, interface: str) -> str | None:
+        zones = [zone.name for zone in self._policy.zones if interface in zone.interfaces]
+        return zones[0] if len(zones) == 1 else None
+
+    def _sides(self, version: int) -> list[str]:
+        return [
+            f'"{interface}" . {network}'
+            for zone in self._policy.zones
+            for interface in zone.interfaces
+            for network in zone.networks
+            if network.version == version
+        ]
+
+    def _goes_to_queue(self, conduit: Conduit) -> bool:
+        return not (self._static and _fails_static(conduit))
+
+    def _inspected(self, version: int) -> list[str]:
+        elements: list[str] = []
+        for conduits, verdict in (
+            ([c for c in self._policy.conduits if not _fails_static(c)], "goto inspect_closed"),
+            ([c for c in self._policy.conduits if _fails_static(c) and self._goes_to_queue(c)], "goto inspect_static"),
+        ):
+            rules = [rule for conduit in conduits for rule in conduit.rules if rule.inspection is not None]
+            elements += [f"{key} : {verdict}" for key in keys_of(rules, version)]
+        return elements
+
+    def _opened(self, version: int) -> list[str]:
+        rules = [rule for rule in self._policy.rules if rule.inspection is None and rule.ports]
+        for conduit in self._policy.conduits:
+            if not self._goes_to_queue(conduit):
+                rules += [rule for rule in conduit.rules if rule.inspection is not None]
+        return keys_of(rules, version)
+
+    def _pinged(self, version: int) -> list[str]:
+        boxes = [
+            box
+            for rule in self._policy.rules
+            if rule.transport == "icmp"
+            for box in boxes_between(rule.clients, rule.servers, version)
+        ]
+        return [" . ".join(address_range(each, version) for each in box) for box in disjoint(boxes)]
+
+    def _watched(self, version: int) -> list[str]:
+        boxes: list[Box] = []
+        enforced = {_sides_of(conduit) for conduit in self._policy.conduits if conduit.mode == "enforce"}
+        for conduit in self._policy.conduits:
+            # Where an enforced conduit joins the same zones, what neither names stays dropped.
+            if conduit.mode == "monitor" and _sides_of(conduit) not in enforced:
+                ends = self._zones[conduit.from_zone].networks, self._zones[conduit.to_zone].networks
+                boxes += [*boxes_between(ends[0], ends[1], version), *boxes_between(ends[1], ends[0], version)]
+        return [" . ".join(address_range(each, version) for each in box) for box in disjoint(boxes)]
+
+
+def _sides_of(conduit: Conduit) -> frozenset[str]:
+    return frozenset((conduit.from_zone, conduit.to_zone))
+
+
+def _fails_static(conduit: Conduit) -> bool:
+    """Watching comes before enforcing: a monitored conduit passes where no engine decides."""
+    return conduit.fail == "static" or conduit.mode == "monitor"
