@@ -186,6 +186,8 @@ class _Text:
 
     def _prerouting(self) -> list[str]:
         lines: list[str] = []
+        if self._bridge:
+            lines.append("ether saddr @macs iifname . ether saddr != @mac_sides counter name forged_mac drop")
         if self._ports:
             lines.append("iifname != @ports accept")
         if self._bridge:
@@ -193,7 +195,6 @@ class _Text:
                 "# A tag would carry a packet around the rules for addresses. What stays in a zone may be anything.",
                 "iifname != @wide ether type { 8021q, 8021ad, 0x9100 } counter name tagged drop",
                 "iifname != @wide ether type != { ip, ip6, arp } counter name ethertype drop",
-                "ether saddr @macs iifname . ether saddr != @mac_sides counter name forged_mac drop",
             ]
         if self._ports:
             if self._bridge:
@@ -239,10 +240,34 @@ class _Text:
             )
         return lines
 
+    def _strange_answers(self) -> list[str]:
+        """Neighbour advertisements for addresses that have a side, from an interface that the policy does not name."""
+        ranges = [
+            hex_range(str(network.network_address), network.prefixlen)
+            for zone in self._policy.zones
+            if zone.interfaces
+            for network in zone.networks
+            if network.version == 6
+        ]
+        if not ranges:
+            return []
+        return [
+            f"iifname != @ports icmpv6 type nd-neighbor-advert @th,64,128 {{ {', '.join(ranges)} }} "
+            "counter name wrong_side drop"
+        ]
+
     def _forward(self) -> list[str]:
         lines: list[str] = []
         if self._ports:
-            lines.append("iifname != @ports oifname != @ports accept")
+            lines += [
+                "iifname != @ports oifname != @ports accept",
+                "# Addresses that have a side come from no interface that the policy does not name.",
+                "iifname != @ports ip saddr @sided4 counter name wrong_side drop",
+                "iifname != @ports ip6 saddr @sided6 counter name wrong_side drop",
+            ]
+            if self._bridge:
+                lines.append("iifname != @ports arp saddr ip @sided4 counter name wrong_side drop")
+                lines += self._strange_answers()
         lines.append(f"meta mark set meta mark & {~marks.MASK & 0xFFFFFFFF:#x}")
         if self._bridge:
             passed = f"meta mark set {marks.PASSED:#x}"

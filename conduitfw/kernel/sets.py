@@ -76,7 +76,9 @@ class _Sets:
             interval = ["flags interval"]
             pair, quad = [f"type {address} . {address}", *interval], [f"type {key}", *interval]
             sides, inspected = [f"type ifname . {address}", *interval], [f"type {key} : verdict", *interval]
+            single = [f"type {address}", *interval]
             for kind, name, spec, elements, comment in (
+                ("set", "sided", single, self._sided(version), "Addresses of zones that name their interfaces"),
                 ("set", "sides", sides, self._sides(version), "Which addresses belong on which interface"),
                 ("map", "inspected", inspected, self._inspected(version),
                  "Client . server . protocol . server's port: what the engine decides"),
@@ -156,6 +158,11 @@ class _Sets:
             for network in zone.networks
             if network.version == version
         ]
+
+    def _sided(self, version: int) -> list[str]:
+        networks = [network for zone in self._policy.zones if zone.interfaces for network in zone.networks]
+        pairs = boxes_between(networks, networks, version)
+        return [address_range(box[0], version) for box in disjoint((source,) for source, _ in pairs)]
 
     def _goes_to_queue(self, conduit: Conduit) -> bool:
         return not (self._static and _fails_static(conduit))

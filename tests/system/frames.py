@@ -13,7 +13,7 @@ from conduitfw.demo.network import CELL, SCADA, TwoZones
 _SEND = """
 import socket, sys, time
 out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-out.bind(("eth0", 0))
+out.bind((sys.argv[1], 0))
 for line in sys.stdin:
     out.send(bytes.fromhex(line))
     time.sleep(0.01)
@@ -35,19 +35,21 @@ def mac(network: TwoZones, zone: str, interface: str = "eth0") -> str:
     return network.run(zone, ["cat", f"/sys/class/net/{interface}/address"]).stdout.strip()
 
 
-def send(network: TwoZones, zone: str, frames: Iterable[Packet]) -> None:
+def send(network: TwoZones, zone: str, frames: Iterable[Packet], interface: str = "eth0") -> None:
     """Send frames as they are."""
-    process = network.start(zone, [sys.executable, "-c", _SEND])
+    process = network.start(zone, [sys.executable, "-c", _SEND, interface])
     process.communicate("".join(f"{bytes(frame).hex()}\n" for frame in frames), timeout=20)
 
 
-def arriving(network: TwoZones, frames: Iterable[Packet], marker: bytes, *, sender: str = SCADA) -> int:
+def arriving(
+    network: TwoZones, frames: Iterable[Packet], marker: bytes, *, sender: str = SCADA, interface: str = "eth0"
+) -> int:
     """How many of these frames, known by `marker`, come out on the other side."""
     other = CELL if sender == SCADA else SCADA
     watch = network.start(other, [sys.executable, "-c", _WATCH])
     assert watch.stdout is not None
     assert watch.stdout.readline().strip() == "ready"
-    send(network, sender, frames)
+    send(network, sender, frames, interface)
     time.sleep(0.3)
     watch.terminate()
     seen, _ = watch.communicate(timeout=10)

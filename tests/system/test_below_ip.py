@@ -93,3 +93,35 @@ def test_the_bridge_does_not_learn_a_forged_address(stage: Stage, firewall: Fire
     arriving(stage.network, [frame] * 3, MARKER)
     entries = stage.network.run("fw", ["bridge", "fdb", "show", "br", "br0"]).stdout
     assert [line.split()[2] for line in entries.splitlines() if line.startswith(real)] == ["cell0"]
+
+
+@pytest.fixture(scope="module")
+def stray(stage: Stage) -> str:
+    names = ("other0", "type", "veth", "peer", "name", "stray0", "netns", stage.network.namespace(SCADA))
+    for words in (
+        ("link", "add", *names),
+        ("link", "set", "other0", "master", "br0"),
+        ("link", "set", "other0", "up"),
+    ):
+        stage.network.run("fw", ["ip", *words])
+    stage.network.run(SCADA, ["ip", "link", "set", "stray0", "up"])
+    return "stray0"
+
+
+class TestUnnamedPort:
+    """A port of the bridge that the policy does not name: no address that has a side may come from there."""
+
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            ether() / segment(source=EWS, port=8080, flags="S"),
+            ether() / segment(),
+            ether() / IP(src=HMI, dst=PLC) / ICMP() / Raw(MARKER),
+            ether() / IPv6(src="fd00:10::11", dst="fd00:20::5") / UDP() / Raw(MARKER),
+        ],
+        ids=["a client that may open it", "an inspected client", "a ping", "IPv6"],
+    )
+    def test_it_does_not_arrive(self, stage: Stage, firewall: Firewall, stray: str, frame: Packet) -> None:
+        before = firewall.counter("wrong_side")
+        assert arriving(stage.network, [frame] * 3, MARKER, interface=stray) == 0
+        assert firewall.counter("wrong_side") >= before + 3
