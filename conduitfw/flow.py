@@ -21,7 +21,7 @@ from conduitfw.policy.compile import Channel
 from conduitfw.protocols import Session
 
 RECORD_SIZE = 4096
-LAYOUT_VERSION = 1  # a memory of another version is not read: its flows count as unknown (tcp-rules.md, 9)
+LAYOUT_VERSION = 2  # a memory of another version is not read: its flows count as unknown (tcp-rules.md, 9)
 
 _FREE, _USED, _BUSY = 0, 1, 2
 _MAGIC = b"cfw" + bytes((LAYOUT_VERSION,))
@@ -96,7 +96,7 @@ _NAMES = tuple(name for name, _ in _FIELDS)
 _RECORD = struct.Struct("<BB36s" + "".join(code for _, code in _FIELDS) + "HHH")
 _get_fields = operator.attrgetter(*_NAMES)
 
-SESSION_ROOM = 520
+SESSION_ROOM = 832
 PARTIAL_ROOM = 300  # a server's unit that is not complete (a DNP3 frame has at most 292 bytes)
 HELD_ROOM = RECORD_SIZE - _RECORD.size - SESSION_ROOM - PARTIAL_ROOM
 _SESSION_AT = _RECORD.size

@@ -32,6 +32,18 @@ class Reason(enum.Enum):
     NO_CONDUIT = "no-conduit", "No conduit names this traffic between these two addresses."
     NO_RULE = "no-rule", "No rule of the conduit allows this client this function on this server."
     NO_RULE_ADDRESS = "no-rule-address", "No rule allows this unit or link address on this server."
+    SUB_FUNCTION = "sub-function", "No rule allows this sub-function of the function."
+    OBJECT = "object", "No rule allows this object."
+    POINT = "point", "No rule allows all of these addresses, points or records."
+    QUANTITY = "quantity", "No rule allows so many items, or so few, in one request."
+    CONTROL = "control", "No rule allows this control code."
+    VALUE = "value", "No rule allows this value to be written."
+    TAG_PART = "tag-part", "The request writes a part of a point, or of two: its value cannot be known."
+    TAG_LIMIT = "tag-limit", "The value to be written is outside of the point's limits."
+    TAG_STEP = "tag-step", "The value to be written is too far from the last one that was seen."
+    TAG_UNSEEN = "tag-unseen", "The point's step is limited and no value of it has been seen yet: read it first."
+    NOT_SELECTED = "not-selected", "The operation was not selected just before, with the same objects."
+    RATE = "rate", "The rule's share of such requests for this time is used up."
     WRONG_SIDE = "wrong-side", "The source address does not belong on the side it arrived from."
 
     # --- headers (packet.py) ------------------------------------------------------------------
@@ -122,6 +134,11 @@ class Reason(enum.Enum):
         True,
     )
     DNP3_FUNCTION = "dnp3-function", "The application layer reserves this function code of responses.", True
+    DNP3_QUALIFIER = "dnp3-qualifier", "No such qualifier, or none that goes with this object.", True
+    DNP3_OBJECT_RANGE = "dnp3-object-range", "The range of an object header runs backwards, or is beyond all bounds.", True
+    DNP3_OBJECT_UNKNOWN = "dnp3-object-unknown", "An object of unknown size: nobody can tell what stands behind it."
+    DNP3_OBJECT_CUT = "dnp3-object-cut", "The message ends within an object or its header.", True
+    DNP3_OBJECT_UNWANTED = "dnp3-object-unwanted", "An object in a request that takes none."
     DNP3_CONFIRM_OBJECTS = "dnp3-confirm-objects", "A confirmation brings bytes of its own."
 
 

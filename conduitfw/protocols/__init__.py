@@ -14,14 +14,16 @@ Two steps, so that a stream can hold back a cut unit without knowing the protoco
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol as _Protocol
 
 from conduitfw.protocols.catalogue import Catalogue
 from conduitfw.reasons import Reason
 
-__all__ = ["AddressField", "Definition", "Kind", "Session", "Unit"]
+__all__ = ["UNSAID", "AddressField", "Definition", "Encoding", "Item", "Kind", "Session", "Unit"]
+
+UNSAID = -2  # in a question of `explain`: a number that may be anything
 
 
 class Kind(enum.Enum):
@@ -33,12 +35,39 @@ class Kind(enum.Enum):
     LINK = "link"
 
 
+class Item:
+    """Some points that a unit names: a range of a Modbus table, an object of DNP3 and its indexes."""
+
+    __slots__ = ("code", "first", "last", "space", "values", "variation", "writes")
+
+    def __init__(
+        self,
+        space: int,
+        first: int,
+        last: int,
+        *,
+        variation: int = 0,
+        writes: bool = False,
+        values: tuple[float, ...] | None = (),
+        code: int = -1,
+    ) -> None:
+        self.space = space  # number in Definition.spaces
+        self.variation = variation  # DNP3's, or the number of a Modbus file
+        self.first = first  # address or index; UNSAID in a question that names none
+        self.last = last  # inclusive. All points there are: 0 to Definition.last_point
+        self.writes = writes
+        # Raw, in the order of their addresses: bits, 16-bit registers, DNP3's numbers. () where this item
+        # brings none; None where what it writes depends on what the device holds.
+        self.values = values
+        self.code = code  # DNP3: control code of a CROB; -1: none
+
+
 class Unit:
     """One protocol unit: a Modbus ADU or a DNP3 link frame, as `Session.inspect` read it."""
 
     __slots__ = (
-        "address", "also", "answered", "carries_data", "complete", "function", "judged", "kind", "reason", "size",
-        "token",
+        "address", "also", "answered", "carries_data", "complete", "detail", "function", "judged", "kind", "reason",
+        "selected", "size", "token",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +83,7 @@ class Unit:
         carries_data: bool = False,
         answered: bool = True,
         also: int = -1,
+        detail: int = -1,
         token: object = None,
     ) -> None:
         self.kind = kind
@@ -76,7 +106,14 @@ class Unit:
         # A second function that a rule must name as well as `function` (-1: none). DNP3: how the frame
         # is carried, where that needs a rule of its own (confirmed user data).
         self.also = also
+        self.detail = detail  # sub-function, a number in Definition.details[function]; -1: it has none
+        # When the same objects were selected last, in seconds; -1: they were not, or this operates nothing.
+        self.selected = -1.0
         self.token = token  # the session's own, between inspect and commit
+
+    def items(self) -> Sequence[Item]:
+        """The points that this unit names, read when they are asked for."""
+        return ()
 
 
 class Session(_Protocol):
@@ -127,6 +164,18 @@ class AddressField:
 
 
 @dataclass(frozen=True)
+class Encoding:
+    """How raw values make one number: `width` of them, at addresses that follow each other."""
+
+    name: str
+    width: int
+    lowest: float
+    highest: float
+    decode: Callable[[Sequence[float], bool], float]  # (raw, most significant first)
+    encode: Callable[[float, bool], tuple[float, ...]]  # raises ValueError where the number does not fit
+
+
+@dataclass(frozen=True)
 class Definition:
     """All that the rest of the house knows of a protocol."""
 
@@ -147,5 +196,24 @@ class Definition:
     session: Callable[[bool], Session]
     # describe(unit) -> the fields of `units` in replay's JSON, after protocol and kind.
     describe: Callable[[Unit], dict[str, object]]
+    # What a rule may limit: keys of policy/limits.py.
+    limits: frozenset[str]
+    # What `Item.space` counts: tables, or object groups.
+    spaces: Catalogue
+    last_point: int  # the highest address or index
+    # Functions that change nothing: a rule's `at_most` does not count them.
+    quiet: frozenset[int]
+    # Keys of a tag that say where it is, and what they say: (space's key, point's key).
+    tag_keys: tuple[str, str]
+    # tag_functions(space, width, writes) -> the functions that read or write such a point.
+    tag_functions: Callable[[int, int, bool], frozenset[int]]
+    # How a tag's `type` makes numbers of raw values, by name; the first that fits a space is its default.
+    encodings: Mapping[str, Encoding]
+    # encodings_of(space) -> the names of those that a point there may have.
+    encodings_of: Callable[[int], tuple[str, ...]]
+    # Sub-functions, by the function that has them.
+    details: Mapping[int, Catalogue] = field(default_factory=dict)
+    # space -> the spaces in which the server tells what its points are now, itself included.
+    shown_in: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     # function -> functions without which it does no good, allowed with it to the same addresses.
     implied: Mapping[int, frozenset[int]] = field(default_factory=dict)

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from conduitfw.protocols import AddressField, Definition, Unit
-from conduitfw.protocols.dnp3.catalogue import FUNCTIONS, IMPLIED
+from conduitfw.protocols import AddressField, Definition, Encoding, Item, Kind, Unit
+from conduitfw.protocols.dnp3.catalogue import (
+    ANALOG_OUTPUT,
+    BINARY_OUTPUT_COMMAND,
+    CONTROL_CODES,
+    FUNCTIONS,
+    IMPLIED,
+    INDICATIONS,
+    OBJECT_GROUPS,
+    QUIET,
+    SHOWN_IN,
+)
 from conduitfw.protocols.dnp3.link import FIRST_RESERVED_ADDRESS, MAX_FRAME, frame
+from conduitfw.protocols.dnp3.objects import LAST_INDEX, Header
 from conduitfw.protocols.dnp3.session import SESSION_SIZE, Dnp3Session, Dnp3Unit
 
 __all__ = ["DNP3"]
@@ -19,8 +30,49 @@ def describe(unit: Unit) -> dict[str, object]:
         described["function"] = unit.function
         described["name"] = FUNCTIONS.name(unit.function)
     described["master"], described["outstation"] = unit.address
+    if isinstance(unit, Dnp3Unit):
+        if unit.indications >= 0:
+            described["iin"] = [INDICATIONS.name(bit) for bit in range(16) if unit.indications >> bit & 1]
+        objects = [_header(header) for header in unit.objects.headers]
+        if objects:
+            described["objects"] = objects
+        operated = [
+            {"group": item.space, "variation": item.variation, "index": item.first, **_content(item)}
+            for item in (unit.items() if unit.kind is Kind.REQUEST else ())
+            if item.code >= 0 or (item.writes and item.values)
+        ]
+        if operated:
+            described["operated"] = operated
     return described
 
+
+def _header(header: Header) -> dict[str, object]:
+    found: dict[str, object] = {
+        "group": header.group, "variation": header.variation, "qualifier": header.qualifier,
+        "name": OBJECT_GROUPS.name(header.group),
+    }  # fmt: skip
+    if header.first >= 0:
+        found["first"], found["last"] = header.first, header.last
+    elif header.count >= 0:
+        found["count"] = header.count
+    return found
+
+
+def _content(item: Item) -> dict[str, object]:
+    if item.code >= 0:
+        return {"control": item.code, "control_name": CONTROL_CODES.name(item.code)}
+    return {"value": item.values[0] if item.values else None}
+
+
+def tag_functions(group: int, width: int, writes: bool) -> frozenset[int]:
+    """Reads are function 1; outputs are selected and operated, or operated at once, and answered."""
+    if not writes:
+        return frozenset((1,))
+    return frozenset((3, 4, 5)) if group in (BINARY_OUTPUT_COMMAND, ANALOG_OUTPUT) else frozenset()
+
+
+# Objects say themselves how their numbers stand in them.
+NUMBER = Encoding("number", 1, -1.8e308, 1.8e308, lambda raw, big: raw[0], lambda number, big: (number,))
 
 DNP3 = Definition(
     name="dnp3",
@@ -42,4 +94,15 @@ DNP3 = Definition(
     session=Dnp3Session,
     describe=describe,
     implied=IMPLIED,
+    limits=frozenset(
+        ("objects", "points", "controls", "values", "select_before_operate", "at_most", "read", "write")
+    ),
+    spaces=OBJECT_GROUPS,
+    last_point=LAST_INDEX,
+    quiet=QUIET,
+    tag_keys=("group", "index"),
+    tag_functions=tag_functions,
+    encodings={"number": NUMBER},
+    encodings_of=lambda group: ("number",),
+    shown_in=SHOWN_IN,
 )  # fmt: skip

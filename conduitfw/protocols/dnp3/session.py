@@ -8,11 +8,13 @@ keep through it.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from conduitfw.protocols import Kind, Unit
-from conduitfw.protocols.dnp3 import application, link, transport
-from conduitfw.protocols.dnp3.objects import only_names_objects
+from conduitfw.protocols import Item, Kind, Unit
+from conduitfw.protocols.dnp3 import application, link, selection, transport
+from conduitfw.protocols.dnp3.objects import BEGINNING, NONE, Objects, items_of, read_objects
+from conduitfw.protocols.dnp3.selection import Selection
 from conduitfw.protocols.dnp3.transport import Fragment
 from conduitfw.protocols.outstanding import may_join
 from conduitfw.reasons import Reason
@@ -22,8 +24,13 @@ REMEMBERED = 20
 # Outstations behind one connection whose responses may be under way, each between two of its frames.
 OPEN_RESPONSES = 4
 _REQUEST = struct.Struct("<IBBBd")
-_HEADER = struct.Struct("<BBB")
-SESSION_SIZE = _HEADER.size + (1 + OPEN_RESPONSES) * transport.PACKED.size + REMEMBERED * _REQUEST.size
+_HEADER = struct.Struct("<BBBB")
+SESSION_SIZE = (
+    _HEADER.size
+    + (1 + OPEN_RESPONSES) * transport.PACKED_SIZE
+    + REMEMBERED * _REQUEST.size
+    + selection.REMEMBERED * selection.PACKED.size
+)
 _FRAME = struct.Struct("<xxBBHH")
 
 _WAITING, _LATE, _ANSWERED = 0, 1, 2
@@ -32,9 +39,15 @@ _WAITING, _LATE, _ANSWERED = 0, 1, 2
 class Dnp3Unit(Unit):
     """A link frame. `part`: a frame of a fragment whose last frame is still to come."""
 
-    __slots__ = ("part",)
+    __slots__ = ("indications", "objects", "part")
 
     part: bool
+    objects: Objects  # those that this frame brings, whole
+    indications: int  # the two octets of a response, where this frame begins one; else -1
+
+    def items(self) -> Sequence[Item]:
+        """The points that this frame names."""
+        return list(items_of(self.objects, self.function))
 
 
 class Request:
@@ -56,6 +69,7 @@ class _FromClient:
 
     fragment: Fragment | None
     sequence: int  # of the request that it completes; -1: it completes none that is answered
+    selected: bytes  # digest of what it selects, where it completes a SELECT; else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +85,14 @@ class _FromServer:
 class Dnp3Session:
     """Reads link frames in the light of what is under way. See protocols.Session."""
 
-    __slots__ = ("_fragment", "_lenient", "_requests", "_responses", "_unknown")
+    __slots__ = ("_fragment", "_lenient", "_requests", "_responses", "_selections", "_unknown")
 
     def __init__(self, lenient: bool = False) -> None:
         self._lenient = lenient
         self._fragment: Fragment | None = None  # of the client's; one, since a station has one place for it
         self._responses: dict[int, Fragment] = {}  # by pair
         self._requests: list[Request] = []
+        self._selections: dict[int, Selection] = {}  # by pair, the oldest first
         self._unknown = False  # midstream: answers to requests that nobody saw may come
 
     # --- one frame ----------------------------------------------------------------------------------
@@ -89,7 +104,7 @@ class Dnp3Session:
         user = length - 5
         function = link.FUNCTIONS[control & 0x7F]
         unit = Dnp3Unit(Kind.LINK, function, address, end - start, answered=False)
-        unit.part = False
+        unit.part, unit.objects, unit.indications = False, NONE, -1
         unit.reason = self._link_refusal(data, start, control, function, user, address, from_client)
         if unit.reason is None and user:
             octets = link.user_data(data, start, user)
@@ -154,15 +169,21 @@ class Dnp3Session:
             unit.reason = Reason.DNP3_CONFIRMED_DATA
         if fragment is None:
             return
-        whole = first and last
-        unit.carries_data = not (whole and only_names_objects(octets, 1 + application.REQUEST_HEADER_SIZE, len(octets)))
+        at = 1 + application.REQUEST_HEADER_SIZE if first else 1
+        fragment = self._read_objects(unit, fragment, octets, at, last)
+        unit.carries_data = not (first and last) or unit.objects.brings_octets or unit.reason is not None
         unit.answered = (
             last
             and fragment.function not in application.WITHOUT_ANSWER
             and unit.address[1] < link.FIRST_BROADCAST_ADDRESS
         )
-        sequence = fragment.control & application.SEQUENCE if unit.answered else -1
-        unit.token = _FromClient(None if last else fragment, sequence)
+        sequence = fragment.control & application.SEQUENCE
+        if last and fragment.function == selection.OPERATE:
+            before = self._selections.get(pair)
+            if before is not None and before.fits(sequence, fragment.digest):
+                unit.selected = before.sent
+        selected = fragment.digest if last and fragment.function == selection.SELECT else b""
+        unit.token = _FromClient(None if last else fragment, sequence if unit.answered else -1, selected)
 
     @staticmethod
     def _begin(octets: bytes, pair: int) -> tuple[Fragment | None, Reason | None]:
@@ -172,7 +193,8 @@ class Dnp3Session:
             return None, Reason.DNP3_EMPTY_SEGMENT
         if size < application.REQUEST_HEADER_SIZE:
             return None, Reason.DNP3_HEADER_CUT
-        return Fragment(pair, (octets[0] + 1) & transport.SEQUENCE, size, octets[2], octets[1]), None
+        expected = (octets[0] + 1) & transport.SEQUENCE
+        return Fragment(pair, expected, size, octets[2], octets[1], BEGINNING, b""), None
 
     @staticmethod
     def _continue(
@@ -186,7 +208,22 @@ class Dnp3Session:
             return None, Reason.DNP3_SEGMENT_GAP
         if size == 0:
             return None, Reason.DNP3_EMPTY_SEGMENT
-        return fragment.followed_by(size), None
+        return fragment.followed_by(size, fragment.reading, fragment.digest), None
+
+    @staticmethod
+    def _read_objects(unit: Dnp3Unit, fragment: Fragment, octets: bytes, at: int, last: bool) -> Fragment:
+        """Read on in the fragment's objects, which `octets[at:]` brings; gives it as it stands behind them."""
+        if unit.reason is not None:
+            return fragment
+        unit.objects = read_objects(fragment.reading, octets, at, fragment.function, last)
+        unit.reason = unit.objects.reason
+        digest = fragment.digest
+        if fragment.function in (selection.SELECT, selection.OPERATE):
+            digest = selection.digest(digest, octets, at)
+        return Fragment(
+            fragment.pair, fragment.expected, fragment.length, fragment.function, fragment.control,
+            unit.objects.after, digest,
+        )  # fmt: skip
 
     # --- from the server ----------------------------------------------------------------------------
 
@@ -202,6 +239,8 @@ class Dnp3Session:
         if first:
             fragment, unit.reason = self._begin(octets, pair)
             if fragment is not None:
+                if size >= application.RESPONSE_HEADER_SIZE:
+                    unit.indications = octets[4] << 8 | octets[3]
                 unit.reason = application.response_refusal(fragment.control, fragment.function, size, last)
         elif self._unknown and pair not in self._responses:
             return  # the rest of a fragment whose beginning nobody saw
@@ -212,6 +251,8 @@ class Dnp3Session:
         if fragment is None:
             return
         unit.function = fragment.function
+        at = 1 + application.RESPONSE_HEADER_SIZE if first else 1
+        fragment = self._read_objects(unit, fragment, octets, at, last)
         answered: Request | None = None
         final = False
         if fragment.function == application.UNSOLICITED_RESPONSE:
@@ -250,6 +291,8 @@ class Dnp3Session:
         token = unit.token
         if isinstance(token, _FromClient):
             self._fragment = token.fragment
+            if token.selected or unit.function == selection.OPERATE:
+                self._note_selection(unit, token, now)
             if token.sequence >= 0:
                 self._remember(unit, token.sequence, now)
         elif isinstance(token, _FromServer):
@@ -265,6 +308,15 @@ class Dnp3Session:
                     request.state = _ANSWERED
                 elif request.state != _ANSWERED:  # a response of several fragments counts them
                     request.sequence = (request.sequence + 1) & application.SEQUENCE
+
+    def _note_selection(self, unit: Unit, token: _FromClient, now: float) -> None:
+        """A SELECT takes the place of the one before; an OPERATE uses up what it was for, or spoils it."""
+        pair = unit.address[0] << 16 | unit.address[1]
+        self._selections.pop(pair, None)
+        if token.selected:
+            if len(self._selections) >= selection.REMEMBERED:
+                del self._selections[next(iter(self._selections))]
+            self._selections[pair] = Selection(pair, token.sequence, now, token.selected)
 
     def _remember(self, unit: Unit, sequence: int, now: float) -> None:
         pair = unit.address[0] << 16 | unit.address[1]
@@ -301,24 +353,25 @@ class Dnp3Session:
             fragments.insert(0, self._fragment)
         return b"".join(
             (
-                _HEADER.pack(flags, len(fragments), len(self._requests)),
+                _HEADER.pack(flags, len(fragments), len(self._requests), len(self._selections)),
                 *(fragment.pack() for fragment in fragments),
                 *(
                     _REQUEST.pack(each.pair, each.sequence, each.carries_data, each.state, each.sent)
                     for each in self._requests
                 ),
+                *(each.pack() for each in self._selections.values()),
             )
         )
 
     def restore(self, data: bytes) -> None:
         """Set the state from `pack`'s bytes."""
-        flags, fragments, requests = _HEADER.unpack_from(data, 0)
+        flags, fragments, requests, selections = _HEADER.unpack_from(data, 0)
         self._unknown = bool(flags & 1)
         at = _HEADER.size
         found = []
         for _ in range(fragments):
-            found.append(Fragment(*transport.PACKED.unpack_from(data, at)))
-            at += transport.PACKED.size
+            found.append(transport.unpack(data, at))
+            at += transport.PACKED_SIZE
         self._fragment = found.pop(0) if flags & 2 else None
         self._responses = {fragment.pair: fragment for fragment in found}
         self._requests = []
@@ -328,3 +381,8 @@ class Dnp3Session:
             request.state = state
             self._requests.append(request)
             at += _REQUEST.size
+        self._selections = {}
+        for _ in range(selections):
+            selected = Selection(*selection.PACKED.unpack_from(data, at))
+            self._selections[selected.pair] = selected
+            at += selection.PACKED.size

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from conduitfw.protocols import AddressField, Definition, Unit
+from conduitfw.protocols import AddressField, Definition, Item, Unit
+from conduitfw.protocols.modbus import points
 from conduitfw.protocols.modbus.adu import LONGEST, frame
-from conduitfw.protocols.modbus.catalogue import EXCEPTIONS, FUNCTIONS
+from conduitfw.protocols.modbus.catalogue import EXCEPTIONS, FILE_RECORDS, FUNCTIONS, QUIET, SUB_FUNCTIONS, TABLES
 from conduitfw.protocols.modbus.session import SESSION_SIZE, ModbusSession, ModbusUnit
 
 __all__ = ["MODBUS"]
@@ -17,10 +18,28 @@ def describe(unit: Unit) -> dict[str, object]:
         "name": FUNCTIONS.name(unit.function),
         "unit": unit.address[0],
     }
+    if unit.detail >= 0 and unit.function in SUB_FUNCTIONS:
+        described["sub_function"] = unit.detail
+        described["sub_function_name"] = SUB_FUNCTIONS[unit.function].name(unit.detail)
     if isinstance(unit, ModbusUnit) and unit.exception:
         described["exception"] = unit.exception
-        described["exception_name"] = EXCEPTIONS.get(unit.exception, f"exception_{unit.exception}")
+        described["exception_name"] = EXCEPTIONS.name(unit.exception)
+    items = [_described(item) for item in unit.items()]
+    if items:
+        described["items"] = items
     return described
+
+
+def _described(item: Item) -> dict[str, object]:
+    quantity = item.last - item.first + 1
+    if item.space == FILE_RECORDS:
+        return {"file": item.variation, "record": item.first, "quantity": quantity, "writes": item.writes}
+    found: dict[str, object] = {
+        "table": TABLES.name(item.space), "address": item.first, "quantity": quantity, "writes": item.writes,
+    }  # fmt: skip
+    if item.writes and item.values:
+        found["values"] = list(item.values)
+    return found
 
 
 MODBUS = Definition(
@@ -38,4 +57,15 @@ MODBUS = Definition(
     frame=frame,
     session=ModbusSession,
     describe=describe,
+    limits=frozenset(
+        ("sub_functions", "registers", "files", "quantity", "values", "at_most", "read", "write")
+    ),
+    spaces=TABLES,
+    last_point=points.LAST_ADDRESS,
+    quiet=QUIET,
+    tag_keys=("table", "address"),
+    tag_functions=points.tag_functions,
+    encodings=points.ENCODINGS,
+    encodings_of=points.encodings_of,
+    details=SUB_FUNCTIONS,
 )

@@ -13,7 +13,24 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from conduitfw.protocols.modbus.catalogue import EXCEPTIONS
+from conduitfw.protocols.modbus.catalogue import (
+    COILS,
+    DIAGNOSTICS,
+    DISCRETE_INPUTS,
+    EXCEPTIONS,
+    FIFO,
+    FIFO_MOST,
+    INTERFACE,
+    MASK_WRITE,
+    READ_DEVICE_IDENTIFICATION,
+    READ_FILE,
+    READ_WRITE,
+    READ_WRITE_MOST,
+    READS,
+    UMAS,
+    WRITE_FILE,
+    WRITES,
+)
 from conduitfw.reasons import Malformed, Reason
 
 HEADER = 7  # transaction id, protocol id, length, unit id
@@ -143,7 +160,7 @@ def _read_write(data: bytes, at: int, end: int) -> Reason | None:
         return Reason.MODBUS_LENGTH
     read_address, read_quantity = _TWO.unpack_from(data, at + 1)
     address, quantity = _TWO.unpack_from(data, at + 5)
-    if not 1 <= read_quantity <= 125 or not 1 <= quantity <= 121:
+    if not 1 <= read_quantity <= READ_WRITE_MOST[0] or not 1 <= quantity <= READ_WRITE_MOST[1]:
         return Reason.MODBUS_QUANTITY
     if data[at + 9] != 2 * quantity:
         return Reason.MODBUS_BYTE_COUNT
@@ -159,33 +176,37 @@ def _interface_transport(data: bytes, at: int, end: int) -> Reason | None:
     size = end - at
     if size < 2:
         return Reason.MODBUS_LENGTH
-    if data[at + 1] != 14:
+    if data[at + 1] != READ_DEVICE_IDENTIFICATION:
         return None
     if size != 4:
         return Reason.MODBUS_LENGTH
     return None if 1 <= data[at + 2] <= 4 else Reason.MODBUS_VALUE
 
 
+def _umas(data: bytes, at: int, end: int) -> Reason | None:
+    """Schneider's function 90: an octet for the session, then a function of its own, or how it went."""
+    return None if end - at >= 3 else Reason.MODBUS_LENGTH
+
+
+_BITS = (COILS, DISCRETE_INPUTS)
+
 REQUESTS: dict[int, Check] = {
-    1: _read(2000),
-    2: _read(2000),
-    3: _read(125),
-    4: _read(125),
+    **{function: _read(most) for function, (_, most) in READS.items()},
+    **{function: _write_multiple(most, 1 if table in _BITS else 16) for function, (table, most) in WRITES.items()},
     5: _write_single_coil,
     6: _length(5),
     7: _length(1),
-    8: _diagnostics,
+    DIAGNOSTICS: _diagnostics,
     11: _length(1),
     12: _length(1),
-    15: _write_multiple(1968, 1),
-    16: _write_multiple(123, 16),
     17: _length(1),
-    20: _read_files,
-    21: _write_files,
-    22: _length(7),
-    23: _read_write,
-    24: _length(3),
-    43: _interface_transport,
+    READ_FILE: _read_files,
+    WRITE_FILE: _write_files,
+    MASK_WRITE: _length(7),
+    READ_WRITE: _read_write,
+    FIFO: _length(3),
+    INTERFACE: _interface_transport,
+    UMAS: _umas,
 }
 
 
@@ -200,30 +221,47 @@ def _fifo(data: bytes, at: int, end: int) -> Reason | None:
     if end - at < 5:
         return Reason.MODBUS_LENGTH
     count_bytes, registers = _TWO.unpack_from(data, at + 1)
-    if registers > 31:
+    if registers > FIFO_MOST:
         return Reason.MODBUS_QUANTITY
     return None if count_bytes == 2 + 2 * registers == end - at - 3 else Reason.MODBUS_BYTE_COUNT
 
 
+def _identification(data: bytes, at: int, end: int) -> Reason | None:
+    """6.21: code, conformity, more follows, next object, and as many objects of an id, a length and octets."""
+    size = end - at
+    if size < 2:
+        return Reason.MODBUS_LENGTH
+    if data[at + 1] != READ_DEVICE_IDENTIFICATION:
+        return None
+    if size < 7:
+        return Reason.MODBUS_LENGTH
+    if not 1 <= data[at + 2] <= 4 or data[at + 4] not in (0, 0xFF):
+        return Reason.MODBUS_VALUE
+    place = at + 7
+    for _ in range(data[at + 6]):
+        if end - place < 2:
+            return Reason.MODBUS_LENGTH
+        place += 2 + data[place + 1]
+    return None if place == end else Reason.MODBUS_LENGTH
+
+
 RESPONSES: dict[int, Check] = {
-    1: _counted,
-    2: _counted,
-    3: _counted,
-    4: _counted,
+    **dict.fromkeys(READS, _counted),
+    **dict.fromkeys(WRITES, _length(5)),
     5: _write_single_coil,
     6: _length(5),
     7: _length(2),
-    8: _diagnostics,
+    DIAGNOSTICS: _diagnostics,
     11: _length(5),
     12: _counted,
-    15: _length(5),
-    16: _length(5),
     17: _counted,
-    20: _counted,
-    21: _write_files,
-    22: _length(7),
-    23: _counted,
-    24: _fifo,
+    READ_FILE: _counted,
+    WRITE_FILE: _write_files,
+    MASK_WRITE: _length(7),
+    READ_WRITE: _counted,
+    FIFO: _fifo,
+    INTERFACE: _identification,
+    UMAS: _umas,
 }
 
 
@@ -231,30 +269,26 @@ def exception(data: bytes, at: int, end: int) -> Reason | None:
     """7: a response with the highest bit of its function set has one byte, a known code."""
     if end - at != 2:
         return Reason.MODBUS_LENGTH
-    return None if data[at + 1] in EXCEPTIONS else Reason.MODBUS_EXCEPTION_CODE
+    return None if data[at + 1] in EXCEPTIONS.by_number else Reason.MODBUS_EXCEPTION_CODE
 
 
 def expected_answer(data: bytes, at: int) -> bytes:
-    """What of a (well-formed) request its answer has to agree with; compared by `agrees`."""
+    """What of a (well-formed) request its answer has to agree with or is read by; compared by `agrees`."""
     function = data[at]
-    if function in (1, 2, 3, 4, 5, 6, 15, 16):
+    if function in (*READS, *WRITES, 5, 6, READ_WRITE):
         return data[at + 1 : at + 5]
-    if function == 22:
+    if function == MASK_WRITE:
         return data[at + 1 : at + 7]
-    if function == 23:
-        return data[at + 3 : at + 5]
-    if function in (8, 43):
-        return data[at + 1 : at + 3] if function == 8 else data[at + 1 : at + 2]
-    return b""
+    if function == DIAGNOSTICS:
+        return data[at + 1 : at + 3]
+    return data[at + 1 : at + 2] if function == INTERFACE else b""
 
 
 def agrees(expected: bytes, data: bytes, at: int) -> bool:
     """Whether a (well-formed) response fits the request that it answers."""
     function = data[at]
-    if function in (1, 2):
-        return bool(data[at + 1] == (_U16.unpack_from(expected, 2)[0] + 7) // 8)
-    if function in (3, 4):
-        return bool(data[at + 1] == 2 * _U16.unpack_from(expected, 2)[0])
-    if function == 23:
-        return bool(data[at + 1] == 2 * _U16.unpack_from(expected, 0)[0])
+    if function in READS or function == READ_WRITE:
+        quantity = _U16.unpack_from(expected, 2)[0]
+        bits = 1 if READS.get(function, (-1, 0))[0] in _BITS else 16
+        return bool(data[at + 1] == (quantity * bits + 7) // 8)
     return data.startswith(expected, at + 1)

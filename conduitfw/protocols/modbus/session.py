@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
-from conduitfw.protocols import Kind, Unit
-from conduitfw.protocols.modbus import adu
-from conduitfw.protocols.modbus.catalogue import WITHOUT_DATA
+from conduitfw.protocols import Item, Kind, Unit
+from conduitfw.protocols.modbus import adu, points
+from conduitfw.protocols.modbus.catalogue import DIAGNOSTICS, INTERFACE, READ_DEVICE_IDENTIFICATION, UMAS, WITHOUT_DATA
 from conduitfw.protocols.outstanding import may_join
 from conduitfw.reasons import Reason
 
@@ -21,9 +22,21 @@ _MBAP = struct.Struct("!HHHBB")
 class ModbusUnit(Unit):
     """An ADU. `exception` is the code of an exception response, 0 in all others."""
 
-    __slots__ = ("exception",)
+    __slots__ = ("at", "data", "end", "exception", "expected")
 
+    data: bytes  # its PDU is data[at:end]
+    at: int
+    end: int
     exception: int
+    expected: bytes  # a response's: of the request that it answers
+
+    def items(self) -> Sequence[Item]:
+        """What it touches (points.py); nothing where it is malformed or an exception."""
+        if self.reason is not None and self.reason.malformed:
+            return ()
+        if self.kind is Kind.REQUEST:
+            return points.requested(self.data, self.at, self.end)
+        return () if self.exception else points.answered(self.data, self.at, self.end, self.expected)
 
 
 class Transaction:
@@ -45,9 +58,9 @@ class Transaction:
 
 def _chosen_data(data: bytes, at: int, end: int, code: int) -> bool:
     """Whether this 8 or 43 carries data: a query to be returned, or another interface than identification."""
-    if code == 8:
+    if code == DIAGNOSTICS:
         return end - at > 5
-    return code == 43 and (end - at < 2 or data[at + 1] != 14)
+    return code == INTERFACE and (end - at < 2 or data[at + 1] != READ_DEVICE_IDENTIFICATION)
 
 
 class ModbusSession:
@@ -73,7 +86,9 @@ class ModbusSession:
     ) -> ModbusUnit:
         carries_data = code not in WITHOUT_DATA or _chosen_data(data, at, end, code)
         unit = ModbusUnit(Kind.REQUEST, code, (unit_id,), size, carries_data=carries_data)
-        unit.exception = 0
+        unit.data, unit.at, unit.end, unit.exception = data, at, end, 0
+        if code in points.WITH_DETAIL:
+            unit.detail = points.detail_of(data, at, end)
         if code == 0 or code > 127:
             unit.reason = Reason.MODBUS_FUNCTION_CODE
             return unit
@@ -89,11 +104,13 @@ class ModbusSession:
     ) -> ModbusUnit:
         function = code & 0x7F
         unit = ModbusUnit(Kind.RESPONSE, function, (unit_id,), size, judged=False)
-        unit.exception = 0
+        unit.data, unit.at, unit.end, unit.exception, unit.expected = data, at, end, 0, b""
         if code > 127:
             unit.exception = data[at + 1] if end - at > 1 else 0
             unit.reason = adu.exception(data, at, end)
         else:
+            if code in points.WITH_DETAIL and code != UMAS:  # whose answers say how it went
+                unit.detail = points.detail_of(data, at, end)
             check = adu.RESPONSES.get(function)
             if check is not None:
                 unit.reason = check(data, at, end)
@@ -106,8 +123,11 @@ class ModbusSession:
         if transaction is None:
             if not self._unknown:
                 unit.reason = Reason.UNMATCHED_RESPONSE
-        elif code <= 127 and not adu.agrees(transaction.expected, data, at):
-            unit.reason = Reason.MODBUS_ANSWER_DIFFERS
+        elif code <= 127:
+            if adu.agrees(transaction.expected, data, at):
+                unit.expected = transaction.expected
+            else:
+                unit.reason = Reason.MODBUS_ANSWER_DIFFERS
         return unit
 
     def _find(self, transaction_id: int, unit_id: int, function: int) -> Transaction | None:
