@@ -66,7 +66,7 @@ def _read(flow: Flow, fresh: bytes, findings: Findings, now: float) -> bool:
         if not findings.judge(flow, unit) and not flow.observed:
             return False
         if unit.reason is None or not unit.reason.malformed:
-            session.commit(unit, now)
+            findings.sent(flow, unit)
             flow.loose = False
         at += size
     flow.partial = data[at:]

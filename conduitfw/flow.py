@@ -91,6 +91,8 @@ _FIELDS: tuple[tuple[str, str], ...] = (
     ("last", "d"),
     ("head_since", "d"),  # when the first of the kept bytes came; 0: nothing is kept
     ("denials", "I"),
+    ("open_policy", "I"),  # an open fragment's: the policy that allowed its beginning ...
+    ("open_rules", "Q"),  # ... and which of its rules (compile.Channel.decide)
 )
 _NAMES = tuple(name for name, _ in _FIELDS)
 _RECORD = struct.Struct("<BB36s" + "".join(code for _, code in _FIELDS) + "HHH")
@@ -165,6 +167,8 @@ class Flow:
     last: float
     head_since: float
     denials: int
+    open_policy: int
+    open_rules: int
     channel: Channel | None
     session: Session | None
 

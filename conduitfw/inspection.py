@@ -1,50 +1,70 @@
 """What one packet's inspection has found so far, and the question that decides every unit.
 
-The streams (stream.py, answers.py) ask `judge` for each whole unit; the pipeline reads the findings.
+The streams (stream.py, answers.py) ask `judge` for each whole unit, and say `sent` of each that goes on; the
+pipeline reads the findings.
 """
 
 from __future__ import annotations
 
 from conduitfw.flow import Flow
+from conduitfw.policy.compile import EVERY_RULE
+from conduitfw.policy.ledger import Ledger
+from conduitfw.policy.limits import Refusal
 from conduitfw.policy.model import Rule
-from conduitfw.protocols import Unit
+from conduitfw.protocols import Kind, Unit
 from conduitfw.reasons import Reason
 
 
 class Findings:
     """The units that a packet completed, the rule that allowed the last, and the first denial."""
 
-    __slots__ = ("any_protocol", "denied", "reason", "rule", "units", "waits")
+    __slots__ = ("_ledger", "_now", "any_protocol", "denied", "detail", "reason", "rule", "units", "waits")
 
-    def __init__(self, any_protocol: bool = False) -> None:
+    def __init__(self, ledger: Ledger, now: float, any_protocol: bool = False) -> None:
+        self._ledger = ledger
+        self._now = now
         self.units: list[Unit] = []
         self.rule: Rule | None = None
         self.reason: Reason | None = None
+        self.detail = ""  # what the reason was about in this very unit
         self.denied: Unit | None = None
         self.waits = False  # bytes are kept back, or the sender has to send again
         # `replay --any`: only what is malformed is denied.
         self.any_protocol = any_protocol
 
     def judge(self, flow: Flow, unit: Unit) -> bool:
-        """Whether this unit may go on; where not, why not is noted."""
+        """Whether this unit may go on; where not, why not is noted. It may be asked again while the unit waits."""
         channel = flow.channel
         assert channel is not None  # the pipeline finds it before any stream is asked
-        reason = unit.reason
-        if reason is None:
-            if not unit.judged:
-                return True
-            rule = channel.rule_for(unit)
-            if rule is not None:
-                self.rule = rule
-                return True
-            reason = Reason.NO_RULE if channel.names_address(unit) else Reason.NO_RULE_ADDRESS
-        return not self.deny(reason, unit)
+        if unit.reason is not None:
+            return not self.deny(unit.reason, unit)
+        if not unit.judged:
+            return True
+        among = EVERY_RULE
+        if not unit.begins and unit.kind is Kind.REQUEST:
+            # Parts before it were allowed by these rules; under another policy nobody knows what it would say of them.
+            among = flow.open_rules if flow.open_policy == channel.stamp else 0
+        decision = channel.decide(unit, self._ledger, self._now, among)
+        if isinstance(decision, Refusal):
+            return not self.deny(decision.reason, unit, decision.detail)
+        self.rule = decision
+        return True
 
-    def deny(self, reason: Reason, unit: Unit | None = None) -> bool:
+    def sent(self, flow: Flow, unit: Unit) -> None:
+        """A unit went on (or passed on an observed flow): remember it, for the session and for the policy."""
+        assert flow.channel is not None and flow.session is not None
+        flow.session.commit(unit, self._now)
+        flow.channel.sent(unit, self._ledger, self._now)
+        if unit.kind is Kind.REQUEST:
+            flow.open_rules = 0 if unit.complete else unit.among
+            flow.open_policy = flow.channel.stamp
+
+    def deny(self, reason: Reason, unit: Unit | None = None, detail: str = "") -> bool:
         """Note a denial; the first of a packet is the one that is told. False where it does not count."""
         if self.any_protocol and not reason.malformed:
             return False
         if self.reason is None:
             self.reason = reason
+            self.detail = detail
             self.denied = unit
         return True

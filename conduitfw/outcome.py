@@ -31,7 +31,7 @@ class Notice:
     """Something that people or monitoring should know. Plain data; addresses are packed."""
 
     __slots__ = (
-        "action", "address", "client", "client_port", "conduit", "from_client", "function", "function_name", "kind",
+        "action", "address", "client", "client_port", "conduit", "described", "detail", "from_client", "kind",
         "kind_of_unit", "monitor", "protocol", "reason", "rule", "server", "server_port", "time", "transport",
     )  # fmt: skip
 
@@ -48,25 +48,23 @@ class Notice:
         self.protocol = channel.protocol.name if channel is not None else ""
         self.rule = ""
         self.reason: Reason | None = None
+        self.detail = ""  # what the reason was about in this very unit
         self.kind_of_unit = ""
-        self.function = -1
-        self.function_name = ""
         self.address: tuple[int, ...] = ()
+        self.described: dict[str, object] = {}  # the unit, as its protocol describes it
         self.action = ""  # for DENIED: drop, reset or monitor
 
     def describe(self, unit: Unit, protocol: Definition) -> None:
         """Name the unit that was denied."""
         self.kind_of_unit = unit.kind.value
         self.address = unit.address
-        if unit.function >= 0:
-            self.function = unit.function
-            self.function_name = protocol.functions.name(unit.function)
+        self.described = protocol.describe(unit)
 
 
 class Outcome:
     """What to do with one packet, and what was found in it."""
 
-    __slots__ = ("emissions", "forward", "payload", "protocol", "reason", "rule", "units", "verdict")
+    __slots__ = ("detail", "emissions", "forward", "payload", "protocol", "reason", "rule", "units", "verdict")
 
     def __init__(self, verdict: Verdict, forward: bool) -> None:
         self.verdict = verdict
@@ -74,6 +72,7 @@ class Outcome:
         self.payload: bytes | None = None  # not None: it leaves with these bytes instead
         self.rule: Rule | None = None
         self.reason: Reason | None = None
+        self.detail = ""
         self.units: list[Unit] = []
         self.protocol: Definition | None = None
         self.emissions: list[Emission] = []  # packets of our own, to be sent behind the verdict, in order

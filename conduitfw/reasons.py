@@ -135,7 +135,11 @@ class Reason(enum.Enum):
     )
     DNP3_FUNCTION = "dnp3-function", "The application layer reserves this function code of responses.", True
     DNP3_QUALIFIER = "dnp3-qualifier", "No such qualifier, or none that goes with this object.", True
-    DNP3_OBJECT_RANGE = "dnp3-object-range", "The range of an object header runs backwards, or is beyond all bounds.", True
+    DNP3_OBJECT_RANGE = (
+        "dnp3-object-range",
+        "The range of an object header runs backwards, or is beyond all bounds.",
+        True,
+    )
     DNP3_OBJECT_UNKNOWN = "dnp3-object-unknown", "An object of unknown size: nobody can tell what stands behind it."
     DNP3_OBJECT_CUT = "dnp3-object-cut", "The message ends within an object or its header.", True
     DNP3_OBJECT_UNWANTED = "dnp3-object-unwanted", "An object in a request that takes none."

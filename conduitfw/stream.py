@@ -67,7 +67,7 @@ def advance(flow: Flow, findings: Findings, now: float) -> None:
             _cut(flow, at)
             return
         if unit.reason is None or not unit.reason.malformed:
-            session.commit(unit, now)
+            findings.sent(flow, unit)
         at += size
         flow.sent = (flow.base + at) & _MASK
         if unit.carries_data and not unit.answered:

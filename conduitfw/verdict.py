@@ -17,6 +17,7 @@ from conduitfw.inspection import Findings
 from conduitfw.outcome import Notice, NoticeKind, Outcome, Verdict
 from conduitfw.packet import RST, SYN, TCP, UDP, Packet, decode
 from conduitfw.policy.compile import Tables
+from conduitfw.policy.ledger import Ledger
 from conduitfw.reasons import Malformed, Reason
 
 TOMBSTONE_SECONDS = 60.0
@@ -41,17 +42,21 @@ class Pipeline:
         tables: Tables,
         flows: FlowTable,
         notices: Callable[[Notice], None],
+        ledger: Ledger | None = None,
         *,
         capture: bool = False,
         any_protocol: bool = False,
     ) -> None:
-        """`capture`: packets were recorded: nothing that we would have done happened to them.
+        """`ledger`: what decisions remember beside flows; None: one of its own.
+
+        `capture`: packets were recorded: nothing that we would have done happened to them.
 
         `any_protocol`: deny only what is malformed (`replay --any`).
         """
         self.tables = tables
         self.flows = flows
         self.notices = notices
+        self.ledger = ledger if ledger is not None else Ledger()
         self._capture = capture
         self._any = any_protocol
         self.counters: dict[str, int] = dict.fromkeys(_COUNTERS, 0)
@@ -82,7 +87,7 @@ class Pipeline:
         if flow is None:
             flow = self.flows.from_server[packet.transport].get(packet.key)
             from_client = False
-        findings = Findings(self._any)
+        findings = Findings(self.ledger, now, self._any)
         if flow is None:
             flow, from_client, reason = self._begin(packet, now)
             if flow is None:
@@ -209,7 +214,7 @@ class Pipeline:
         assert flow.channel is not None and flow.session is not None
         protocol, session = flow.channel.protocol, flow.session
         payload = packet.payload
-        before = session.pack()
+        before = session.pack(), flow.open_rules, flow.open_policy
         at, end = 0, len(payload)
         while at < end:
             try:
@@ -225,12 +230,13 @@ class Pipeline:
             if not findings.judge(flow, unit) and not flow.observed:
                 break
             if unit.reason is None or not unit.reason.malformed:
-                session.commit(unit, now)
+                findings.sent(flow, unit)
             at += size
         if end == 0:
             findings.deny(Reason.CUT_DATAGRAM)
         if findings.reason is not None and not flow.observed:
-            session.restore(before)
+            session.restore(before[0])
+            flow.open_rules, flow.open_policy = before[1:]
             return tcp.Step(False)
         return tcp.Step(True)
 
@@ -254,6 +260,7 @@ class Pipeline:
         if reason is not None:
             outcome.verdict = Verdict.DENY
             outcome.reason = reason
+            outcome.detail = findings.detail
             outcome.rule = None
             counters["denied"] += 1
             outcome.forward = flow.observed or step.carries_allowed
@@ -292,6 +299,7 @@ class Pipeline:
         notice = Notice(NoticeKind.DENIED, flow, now)
         notice.from_client = from_client
         notice.reason = reason
+        notice.detail = findings.detail
         notice.action = action
         if findings.denied is not None:
             notice.describe(findings.denied, channel.protocol)
@@ -346,7 +354,7 @@ class Pipeline:
             if now - flow.head_since > timeout:
                 return self._end_now(flow, Reason.HEAD_TIMEOUT, now)
             return []
-        findings = Findings()
+        findings = Findings(self.ledger, now)
         self.flows.mark(flow)
         released = tcp.release(flow, findings, now)
         self.flows.save(flow)

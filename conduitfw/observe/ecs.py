@@ -104,7 +104,8 @@ def _flow(notice: FlowNotice) -> dict[str, Any]:
         event["action"] = "would-deny" if notice.monitor else notice.action
         event["outcome"] = "unknown" if notice.monitor else "failure"
         event["code"] = notice.reason
-        event["reason"] = _SENTENCES.get(notice.reason, notice.reason)
+        sentence = _SENTENCES.get(notice.reason, notice.reason)
+        event["reason"] = f"{sentence.removesuffix('.')}: {notice.detail}" if notice.detail else sentence
     else:
         event["type"] = ["connection", "start" if notice.kind == "flow-start" else "end"]
         event["action"] = notice.kind
@@ -118,9 +119,12 @@ def _flow(notice: FlowNotice) -> dict[str, Any]:
         "zones": {"from": notice.zones[0], "to": notice.zones[1]},
     }
     if notice.unit:
-        own["unit"] = {"kind": notice.unit, "address": _address(notice)}
-        if notice.function >= 0:
-            own["unit"]["function"] = {"code": notice.function, "name": notice.function_name}
+        address = _address(notice)
+        described = {name: value for name, value in notice.described.items() if name not in address}
+        function, name = described.pop("function", None), described.pop("name", "")
+        own["unit"] = {"kind": notice.unit, "address": address, **described}
+        if function is not None:
+            own["unit"]["function"] = {"code": function, "name": name}
     found["event"] = event
     found["source"], found["destination"] = (client, server) if notice.from_client else (server, client)
     found["network"] = {

@@ -55,10 +55,10 @@ class Folding:
             notice.rule,
             notice.reason,
             notice.unit,
-            notice.function,
+            notice.described.get("function"),
             notice.address,
             notice.action,
-        )  # fmt: skip  (the client's port is left out: each new try has another)
+        )  # fmt: skip  (the client's port and the very values are left out: each new try has others)
         known = self._known.get(key)
         if known is not None and notice.time - known.first <= self._window:
             known.last = notice

@@ -1,7 +1,7 @@
 """The policy as the engine's tables: a look-up costs the same for one rule and for ten thousand.
 
 Two steps: `Tables.channel` finds, once a flow, what its two addresses may say to each other;
-`Channel.rule_for` finds, for every unit, the rule that allows it.
+`Channel.decide` finds, for every unit, the rule that allows it.
 
 A pair of addresses is found by tuple space search: for each pair of prefix lengths that some rule uses
 (few, in any plant) one dictionary of masked addresses. What is found is combined once and remembered.
@@ -13,24 +13,58 @@ import datetime
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 
+from conduitfw.policy.ledger import Ledger
+from conduitfw.policy.limits import Limit, Refusal
 from conduitfw.policy.model import Conduit, Inspection, Network, Place, Policy, Rule
-from conduitfw.protocols import Definition, Unit
+from conduitfw.policy.tags import Tag, TagLimits
+from conduitfw.protocols import Definition, Kind, Unit
 from conduitfw.protocols.registry import PROTOCOLS
+from conduitfw.reasons import Reason
 
 TCP, UDP = 6, 17
 _NUMBERS = {"tcp": TCP, "udp": UDP}
 REMEMBERED_PAIRS = 65536
 
-# A row: by function number, the rule that allows it, or None.
-Row = tuple[Rule | None, ...]
+# Of a message in several parts, as many rules are followed through all of its parts.
+FOLLOWED = 64
+EVERY_RULE = (1 << FOLLOWED) - 1
+
+_NO_ADDRESS = Refusal(Reason.NO_RULE_ADDRESS)
+_NO_RULE = Refusal(Reason.NO_RULE)
+
+
+class Grant:
+    """What one rule allows between two addresses, for one function. Limits of one rule hold together."""
+
+    __slots__ = ("functions", "limits", "rule")
+
+    def __init__(self, rule: Rule, functions: frozenset[int], limits: tuple[Limit, ...]) -> None:
+        self.rule = rule
+        self.functions = functions  # all that the rule allows, the implied ones included
+        self.limits = limits
+
+    def refuses(self, unit: Unit, ledger: Ledger | None, now: float) -> Refusal | None:
+        """Why this rule does not allow a unit whose function and address it names, or None."""
+        if unit.also >= 0 and unit.also not in self.functions:
+            return _NO_RULE
+        if unit.kind is Kind.REQUEST:  # what a station says by itself is allowed by its function alone
+            for limit in self.limits:
+                refusal = limit.refuses(unit, ledger, now)
+                if refusal is not None:
+                    return refusal
+        return None
+
+
+# A row: by function number, what allows it, in the policy's order.
+Row = tuple[tuple[Grant, ...], ...]
 
 
 class Channel:
     """What one client may say to one server on one port: shared by every flow between them."""
 
     __slots__ = (
-        "_classes", "_rows", "conduit", "lenient", "monitor", "on_deny", "outstanding", "protocol", "resync",
-        "transaction_timeout",
+        "_classes", "_rows", "_tags", "conduit", "lenient", "monitor", "on_deny", "outstanding", "protocol", "resync",
+        "stamp", "transaction_timeout",
     )  # fmt: skip
 
     def __init__(
@@ -40,9 +74,16 @@ class Channel:
         rules: tuple[tuple[Rule, Inspection], ...],
         client: bytes,
         server: bytes,
+        tags: TagLimits | None = None,
+        stamp: int = 0,
     ) -> None:
-        """`rules` of one conduit and one protocol, in the policy's order; packed addresses."""
+        """`rules` of one conduit and one protocol, in the policy's order; packed addresses.
+
+        `tags`: of the server; `stamp`: tells this policy from another.
+        """
         self.conduit = conduit
+        self.stamp = stamp
+        self._tags = tags
         self.protocol = protocol
         self.monitor = conduit.mode == "monitor"
         self.on_deny = conduit.on_deny
@@ -53,20 +94,47 @@ class Channel:
         self.lenient = any(inspection.lenient_responses for _, inspection in rules)
         self._classes, self._rows = _address_classes(protocol, rules, client, server)
 
-    def rule_for(self, unit: Unit) -> Rule | None:
-        """The rule that allows this unit (the first by its place in the policy), or None."""
-        row = self._row(unit)
-        function = unit.function
-        if row is None or not 0 <= function < len(row):
-            return None
-        rule = row[function]
-        if rule is not None and unit.also >= 0 and (unit.also >= len(row) or row[unit.also] is None):
-            return None
-        return rule
+    def decide(self, unit: Unit, ledger: Ledger | None, now: float, among: int = EVERY_RULE) -> Rule | Refusal:
+        """The rule that allows this unit (the first by its place in the policy), or why none does.
 
-    def names_address(self, unit: Unit) -> bool:
-        """Whether any rule names the unit's address: tells NO_RULE from NO_RULE_ADDRESS."""
-        return self._row(unit) is not None
+        `ledger` None: a question. `among`: of a later part of a message, the rules that allowed the parts before it
+        (their `Unit.among`): one rule has to allow all of them. Sets the unit's `grant` and `among`.
+        """
+        unit.grant, unit.among = None, 0
+        row = self._row(unit)
+        if row is None:
+            return _NO_ADDRESS
+        grants = row[unit.function] if 0 <= unit.function < len(row) else ()
+        whole = unit.begins and unit.complete
+        worst = _NO_RULE
+        for place, grant in enumerate(grants):
+            if not whole and not among >> place & 1:
+                continue
+            refusal = grant.refuses(unit, ledger, now)
+            if refusal is not None:
+                if refusal.rank > worst.rank:
+                    worst = refusal
+                continue
+            unit.grant = unit.grant or grant
+            if whole:
+                break
+            unit.among |= 1 << place & EVERY_RULE
+        if not isinstance(unit.grant, Grant):
+            return worst
+        if self._tags is not None and unit.kind is Kind.REQUEST:
+            refusal = self._tags.refuses(unit, ledger, now)
+            if refusal is not None:
+                unit.grant, unit.among = None, 0
+                return refusal
+        return unit.grant.rule
+
+    def sent(self, unit: Unit, ledger: Ledger, now: float) -> None:
+        """A unit was sent on: remember what later decisions depend on."""
+        if isinstance(unit.grant, Grant):
+            for limit in unit.grant.limits:
+                limit.sent(unit, ledger, now)
+        if self._tags is not None:
+            self._tags.sent(unit, ledger, now)
 
     def representatives(self) -> tuple[tuple[int, ...], ...]:
         """For each of the protocol's address fields, one value of every class that rules treat alike."""
@@ -95,6 +163,7 @@ def _address_classes(
     Class 0 is every value that no rule names. A combination that no rule allows has no row.
     """
     wanted = [(rule, inspection, _addresses_of(protocol, inspection, client, server)) for rule, inspection in rules]
+    grants = [(_grant(protocol, rule, inspection, client, server), inspection.functions) for rule, inspection in rules]
     classes: list[dict[int, int]] = []
     members: list[list[frozenset[int]]] = []  # by field and class: the rules (by position) that include it
     for index, field in enumerate(protocol.address_fields):
@@ -119,7 +188,7 @@ def _address_classes(
     for combination in _combinations([len(groups) for groups in members]):
         positions = frozenset.intersection(*(members[field][number] for field, number in enumerate(combination)))
         if positions:
-            rows[combination] = _row(protocol, [wanted[position][:2] for position in sorted(positions)])
+            rows[combination] = _row(protocol, [grants[position] for position in sorted(positions)])
     return tuple(classes), rows
 
 
@@ -130,17 +199,20 @@ def _combinations(sizes: list[int]) -> list[tuple[int, ...]]:
     return result
 
 
-def _row(protocol: Definition, rules: list[tuple[Rule, Inspection]]) -> Row:
-    row: list[Rule | None] = [None] * (protocol.functions.highest + 1)
-    for rule, inspection in rules:
-        for function in inspection.functions:
-            if row[function] is None:
-                row[function] = rule
-    for rule, inspection in rules:  # what is only implied stands behind what is named
-        for function in inspection.functions:
-            for implied in protocol.implied.get(function, ()):
-                if row[implied] is None:
-                    row[implied] = rule
+def _grant(protocol: Definition, rule: Rule, inspection: Inspection, client: bytes, server: bytes) -> Grant:
+    implied = (protocol.implied.get(function, frozenset()) for function in inspection.functions)
+    limits = tuple(limit.between(client, server) for limit in inspection.limits)
+    return Grant(rule, inspection.functions.union(*implied), limits)
+
+
+def _row(protocol: Definition, grants: list[tuple[Grant, frozenset[int]]]) -> Row:
+    row: list[tuple[Grant, ...]] = [()] * (protocol.functions.highest + 1)
+    for grant, named in grants:
+        for function in named:
+            row[function] += (grant,)
+    for grant, named in grants:  # what is only implied stands behind what is named
+        for function in grant.functions - named:
+            row[function] += (grant,)
     return tuple(row)
 
 
@@ -187,6 +259,11 @@ class Tables:
         self._shapes: dict[_Shape, dict[_Place, list[int]]] = {}
         self._rules = policy.rules
         self._channels: dict[tuple[int, bytes, bytes, int], Channel | None] = {}
+        self._stamp = int(policy.digest[:8], 16) if policy.digest else 0
+        tags: dict[tuple[bytes, str], list[Tag]] = {}
+        for tag in policy.tags:
+            tags.setdefault((tag.server.packed, tag.protocol.name), []).append(tag)
+        self._tags = {place: TagLimits(found, PROTOCOLS[place[1]]) for place, found in tags.items()}
         for rule in self._rules:
             if rule.inspection is not None:
                 self._add(rule)
@@ -237,7 +314,8 @@ class Tables:
             for rule in rules
             if rule.inspection is not None and rule.conduit == first.conduit and rule.allow == first.allow
         )
-        return Channel(conduit, PROTOCOLS[first.allow], alike, client, server)
+        tags = self._tags.get((server, first.allow))
+        return Channel(conduit, PROTOCOLS[first.allow], alike, client, server, tags, self._stamp)
 
 
 def compile_policy(policy: Policy) -> Tables:

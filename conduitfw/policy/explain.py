@@ -10,9 +10,10 @@ from conduitfw.policy.compile import TCP, UDP, Channel, Tables
 from conduitfw.policy.endpoints import Endpoints
 from conduitfw.policy.functions import function_of
 from conduitfw.policy.kernel_view import KernelView
+from conduitfw.policy.limits import Refusal
 from conduitfw.policy.model import Address, Asset, Conduit, Policy, Rule
 from conduitfw.policy.source import Report, Section
-from conduitfw.protocols import Definition, Kind, Unit
+from conduitfw.protocols import UNSAID, Asked, Definition, Item, Kind, Unit
 from conduitfw.protocols.registry import PROTOCOLS
 from conduitfw.reasons import Reason
 
@@ -29,8 +30,11 @@ class Question:
     function: int = -1  # of the protocol
     transport: str = ""  # "": the protocol's own
     port: int = 0  # 0: the protocol's own
-    # By the name of an address field (unit, master, outstation). What is not given may be anything.
-    addresses: Mapping[str, int] = field(default_factory=dict)
+    # What is not given below may be anything.
+    addresses: Mapping[str, int] = field(default_factory=dict)  # by an address field's name: unit, master, outstation
+    detail: int = UNSAID  # sub-function
+    asked: Asked = field(default_factory=Asked)  # points, values, controls
+    selected: bool | None = None  # whether what is operated was selected just before
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Answer:
     conduit: Conduit | None
     reason: Reason | None
     addresses: Mapping[str, int]
+    detail: str = ""  # what the reason is about
 
     @property
     def allowed(self) -> bool:
@@ -70,23 +75,38 @@ def explain(tables: Tables, question: Question) -> Answer:
     return _ask(channel, protocol, question)
 
 
+class _AskedUnit(Unit):
+    """A request as a question puts it."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, protocol: Definition, question: Question, address: tuple[int, ...]) -> None:
+        super().__init__(Kind.REQUEST, question.function, address, 0, detail=question.detail)
+        self.selected = {True: 0.0, False: -1.0, None: float(UNSAID)}[question.selected]
+        self._items = protocol.asked(question.function, question.asked)
+
+    def items(self) -> Sequence[Item]:
+        return self._items
+
+
 def _ask(channel: Channel, protocol: Definition, question: Question) -> Answer:
     choices = [
         (question.addresses[each.name],) if each.name in question.addresses else values
         for each, values in zip(protocol.address_fields, channel.representatives(), strict=True)
     ]
-    named = False
     best: tuple[Rule, tuple[int, ...]] | None = None
+    worst = Refusal(Reason.NO_RULE_ADDRESS, rank=-1)
     for values in itertools.product(*choices):
-        unit = Unit(Kind.REQUEST, question.function, values, 0)
-        rule = channel.rule_for(unit)
-        named = named or channel.names_address(unit)
-        if rule is not None and (best is None or rule.index < best[0].index):
-            best = rule, values
+        decision = channel.decide(_AskedUnit(protocol, question, values), None, 0.0)
+        if isinstance(decision, Refusal):
+            if decision.reason is not Reason.NO_RULE_ADDRESS and decision.rank > worst.rank:
+                worst = decision
+        elif best is None or decision.index < best[0].index:
+            best = decision, values
     if best is not None:
         tried = {each.name: value for each, value in zip(protocol.address_fields, best[1], strict=True)}
         return Answer(best[0], channel.conduit, None, tried)
-    return Answer(None, channel.conduit, Reason.NO_RULE if named else Reason.NO_RULE_ADDRESS, question.addresses)
+    return Answer(None, channel.conduit, worst.reason, question.addresses, worst.detail)
 
 
 def _conduit_between(policy: Policy, client: Address, server: Address) -> Conduit | None:

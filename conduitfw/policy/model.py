@@ -9,6 +9,11 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conduitfw.policy.limits import Limit
+    from conduitfw.policy.tags import Tag
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -64,6 +69,7 @@ class Inspection:
     outstanding: int | None  # as the rule says it; None: the default (16 reads, writes alone)
     transaction_timeout: float  # seconds
     lenient_responses: bool
+    limits: tuple[Limit, ...] = ()  # what a request must keep to beside its function and address
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,7 @@ class Policy:
     digest: str
     zones: tuple[Zone, ...]
     conduits: tuple[Conduit, ...]
+    tags: tuple[Tag, ...] = ()
 
     @property
     def assets(self) -> tuple[Asset, ...]:

@@ -21,7 +21,7 @@ from typing import Protocol as _Protocol
 from conduitfw.protocols.catalogue import Catalogue
 from conduitfw.reasons import Reason
 
-__all__ = ["UNSAID", "AddressField", "Definition", "Encoding", "Item", "Kind", "Session", "Unit"]
+__all__ = ["UNSAID", "AddressField", "Asked", "Definition", "Encoding", "Item", "Kind", "Session", "Unit"]
 
 UNSAID = -2  # in a question of `explain`: a number that may be anything
 
@@ -54,7 +54,7 @@ class Item:
         self.space = space  # number in Definition.spaces
         self.variation = variation  # DNP3's, or the number of a Modbus file
         self.first = first  # address or index; UNSAID in a question that names none
-        self.last = last  # inclusive. All points there are: 0 to Definition.last_point
+        self.last = last  # inclusive. All points there are: 0 to Definition.last_point. first - 1: how many is UNSAID
         self.writes = writes
         # Raw, in the order of their addresses: bits, 16-bit registers, DNP3's numbers. () where this item
         # brings none; None where what it writes depends on what the device holds.
@@ -62,12 +62,24 @@ class Item:
         self.code = code  # DNP3: control code of a CROB; -1: none
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a question of `explain` says of a request beside its function. What is not said may be anything."""
+
+    space: int = UNSAID  # number in Definition.spaces, where the function does not say it already
+    variation: int = UNSAID  # DNP3's, or the number of a Modbus file
+    point: int = UNSAID  # address, index or record
+    quantity: int = 0  # 0: unsaid
+    values: tuple[float, ...] = ()  # raw
+    code: int = -1  # DNP3: control code
+
+
 class Unit:
     """One protocol unit: a Modbus ADU or a DNP3 link frame, as `Session.inspect` read it."""
 
     __slots__ = (
-        "address", "also", "answered", "carries_data", "complete", "detail", "function", "judged", "kind", "reason",
-        "selected", "size", "token",
+        "address", "also", "among", "answered", "begins", "carries_data", "complete", "detail", "function", "grant",
+        "judged", "kind", "reason", "selected", "size", "token",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +112,10 @@ class Unit:
         self.judged = judged
         # False: a part of a message (a DNP3 frame without FIN) whose last part is still to come.
         self.complete = complete
+        self.begins = True  # False: a later part of a message
+        # The policy's own (Channel.decide): the rule that allowed it, and which of a part's rules still do.
+        self.grant: object = None
+        self.among = 0
         # tcp-rules.md 6: a request that carries data goes on only when nothing is unanswered.
         self.carries_data = carries_data
         self.answered = answered  # False: the server sends no answer to this request
@@ -107,12 +123,19 @@ class Unit:
         # is carried, where that needs a rule of its own (confirmed user data).
         self.also = also
         self.detail = detail  # sub-function, a number in Definition.details[function]; -1: it has none
-        # When the same objects were selected last, in seconds; -1: they were not, or this operates nothing.
+        # When the same objects were selected just before, in seconds; -1: they were not, or this operates nothing.
         self.selected = -1.0
         self.token = token  # the session's own, between inspect and commit
 
     def items(self) -> Sequence[Item]:
         """The points that this unit names, read when they are asked for."""
+        return ()
+
+    def outcome(self) -> Sequence[tuple[Item, bool]]:
+        """Of a response: what its request was to change, and whether the server did.
+
+        Values that an item brings are those that the server has now; one without them leaves them to the request.
+        """
         return ()
 
 
@@ -175,9 +198,9 @@ class Encoding:
     encode: Callable[[float, bool], tuple[float, ...]]  # raises ValueError where the number does not fit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Definition:
-    """All that the rest of the house knows of a protocol."""
+    """All that the rest of the house knows of a protocol. There is one of each: it is pickled as its name."""
 
     name: str  # in the policy: "modbus"
     title: str  # for people: "Modbus/TCP"
@@ -196,24 +219,44 @@ class Definition:
     session: Callable[[bool], Session]
     # describe(unit) -> the fields of `units` in replay's JSON, after protocol and kind.
     describe: Callable[[Unit], dict[str, object]]
-    # What a rule may limit: keys of policy/limits.py.
+    # What a rule may limit: its keys in policy/schema.py.
     limits: frozenset[str]
     # What `Item.space` counts: tables, or object groups.
     spaces: Catalogue
     last_point: int  # the highest address or index
+    # Functions whose points `Unit.items` reads; what others touch, nobody can tell.
+    addressed: frozenset[int]
     # Functions that change nothing: a rule's `at_most` does not count them.
     quiet: frozenset[int]
+    # asked(function, question) -> the items of such a request.
+    asked: Callable[[int, Asked], Sequence[Item]]
     # Keys of a tag that say where it is, and what they say: (space's key, point's key).
     tag_keys: tuple[str, str]
     # tag_functions(space, width, writes) -> the functions that read or write such a point.
     tag_functions: Callable[[int, int, bool], frozenset[int]]
-    # How a tag's `type` makes numbers of raw values, by name; the first that fits a space is its default.
+    # How a tag's `type` makes numbers of raw values, by name.
     encodings: Mapping[str, Encoding]
-    # encodings_of(space) -> the names of those that a point there may have.
+    # encodings_of(space) -> the names of those that a point there may have, its default first; (): no numbers there.
     encodings_of: Callable[[int], tuple[str, ...]]
     # Sub-functions, by the function that has them.
     details: Mapping[int, Catalogue] = field(default_factory=dict)
+    # Control codes, where the protocol has them.
+    controls: Catalogue | None = None
     # space -> the spaces in which the server tells what its points are now, itself included.
     shown_in: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     # function -> functions without which it does no good, allowed with it to the same addresses.
     implied: Mapping[int, frozenset[int]] = field(default_factory=dict)
+
+    def __reduce__(self) -> tuple[Callable[[str], Definition], tuple[str]]:
+        return _by_name, (self.name,)
+
+    @property
+    def server_field(self) -> int:
+        """Which part of a unit's address is the server's own (its unit id, its link address)."""
+        return next(place for place, each in enumerate(self.address_fields) if each.asset_side == "server")
+
+
+def _by_name(name: str) -> Definition:
+    from conduitfw.protocols.registry import PROTOCOLS
+
+    return PROTOCOLS[name]

@@ -78,9 +78,9 @@ class FlowNotice(msgspec.Struct, array_like=True, tag="flow", frozen=True):
     rule: str
     reason: str  # the Reason's code, or ""
     unit: str  # kind of the unit: request, response, ...
-    function: int
-    function_name: str
     address: tuple[int, ...]
+    described: dict[str, Any]  # the unit, as its protocol describes it
+    detail: str  # what the reason was about in this very unit
     action: str
     zones: tuple[str, str]  # the conduit's: from, to
 
@@ -191,9 +191,9 @@ class Notifier:
                 notice.rule,
                 notice.reason.code if notice.reason is not None else "",
                 notice.kind_of_unit,
-                notice.function,
-                notice.function_name,
                 tuple(notice.address),
+                notice.described,
+                notice.detail,
                 notice.action,
                 self._zones.get(notice.conduit, ("", "")),
             )

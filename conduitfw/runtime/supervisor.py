@@ -21,6 +21,7 @@ import msgspec
 
 from conduitfw import __version__
 from conduitfw.flow import FlowTable
+from conduitfw.policy import ledger
 from conduitfw.policy.compile import Tables, compile_policy
 from conduitfw.policy.model import Policy
 from conduitfw.runtime import child, control
@@ -110,6 +111,7 @@ class Supervisor:
             self._host.install(self._policy, static=False)
             self._shared = Shared(self._settings.workers)
             self._flow_memory = mmap(-1, FlowTable.memory_size(self._settings.max_flows), MAP_SHARED | MAP_ANONYMOUS)
+            self._ledger_memory = mmap(-1, ledger.SIZE, MAP_SHARED | MAP_ANONYMOUS)
             self._control_end, self._controls_own_end = wide_pair()
             self._notices, self._notices_end = wide_pair()
             self._notifier = Notifier(self._notices, self._shared.supervisor)
@@ -136,6 +138,7 @@ class Supervisor:
             self._inlet,
             tables,
             self._flow_memory,
+            self._ledger_memory,
             self._shared.workers,
             self._notices,
             self._host.transmitter(),

@@ -18,6 +18,7 @@ from conduitfw.denial import Emission
 from conduitfw.flow import FlowTable, Memory
 from conduitfw.kernel.marks import VERDICT
 from conduitfw.policy.compile import Tables
+from conduitfw.policy.ledger import Ledger
 from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send
 from conduitfw.runtime.shared import Counter, Slot
 from conduitfw.verdict import Pipeline
@@ -84,6 +85,7 @@ class Worker:
         inlet: Inlet,
         tables: Tables,
         flow_memory: Memory,
+        ledger_memory: Memory,
         slots: Sequence[Slot],
         notices: socket.socket,
         transmitter: Transmitter,
@@ -93,6 +95,7 @@ class Worker:
         self._inlet = inlet
         self._tables = tables
         self._flow_memory = flow_memory
+        self._ledger_memory = ledger_memory
         self._slots = slots
         self._notices = notices
         self._transmitter = transmitter
@@ -126,7 +129,8 @@ class Worker:
                 queue.drop_undecided()
             slot.counters[Counter.UNDECIDED] += 1
         # Only now: as long as the predecessor served, it changed the records.
-        self._pipeline = Pipeline(self._tables, FlowTable(self._flow_memory), self._notifier.flow)
+        ledger = Ledger(self._ledger_memory)
+        self._pipeline = Pipeline(self._tables, FlowTable(self._flow_memory), self._notifier.flow, ledger)
         # A policy may have come with us: sessions that it does not allow end here, between two packets.
         # A failure in here opens nothing: flows that it did not reach are looked up anew by their next packet.
         self._timed(partial(self._pipeline.swap, self._tables, now), now)
@@ -206,6 +210,9 @@ class Worker:
         flows = self._pipeline.flows
         totals["flows_refused_table_full"] = self._base.get("flows_refused_table_full", 0) + flows.table_full
         totals["flows_refused_source_full"] = self._base.get("flows_refused_source_full", 0) + flows.source_full
+        ledger = self._pipeline.ledger
+        for name, count in (("values", ledger.values_forgotten), ("uses", ledger.uses_forgotten)):
+            totals[f"{name}_forgotten"] = self._base.get(f"{name}_forgotten", 0) + count
         totals["flows"] = len(flows)
         totals["flow_capacity"] = flows.capacity
         self._slot.publish(totals)

@@ -10,12 +10,14 @@ from conduitfw.protocols.dnp3.catalogue import (
     FUNCTIONS,
     IMPLIED,
     INDICATIONS,
+    LAYOUTS,
     OBJECT_GROUPS,
     QUIET,
     SHOWN_IN,
+    TIME,
 )
 from conduitfw.protocols.dnp3.link import FIRST_RESERVED_ADDRESS, MAX_FRAME, frame
-from conduitfw.protocols.dnp3.objects import LAST_INDEX, Header
+from conduitfw.protocols.dnp3.objects import LAST_INDEX, Header, asked
 from conduitfw.protocols.dnp3.session import SESSION_SIZE, Dnp3Session, Dnp3Unit
 
 __all__ = ["DNP3"]
@@ -71,7 +73,8 @@ def tag_functions(group: int, width: int, writes: bool) -> frozenset[int]:
     return frozenset((3, 4, 5)) if group in (BINARY_OUTPUT_COMMAND, ANALOG_OUTPUT) else frozenset()
 
 
-# Objects say themselves how their numbers stand in them.
+# Groups whose objects are measured or set numbers; the object says itself how its number stands in it.
+NUMBERED = frozenset(key >> 8 for key, layout in LAYOUTS.items() if layout.number and 20 <= key >> 8 < TIME)
 NUMBER = Encoding("number", 1, -1.8e308, 1.8e308, lambda raw, big: raw[0], lambda number, big: (number,))
 
 DNP3 = Definition(
@@ -94,15 +97,16 @@ DNP3 = Definition(
     session=Dnp3Session,
     describe=describe,
     implied=IMPLIED,
-    limits=frozenset(
-        ("objects", "points", "controls", "values", "select_before_operate", "at_most", "read", "write")
-    ),
+    limits=frozenset(("objects", "points", "controls", "values", "select_before_operate", "at_most", "read", "write")),
     spaces=OBJECT_GROUPS,
     last_point=LAST_INDEX,
+    addressed=frozenset(range(256)),
     quiet=QUIET,
+    asked=asked,
     tag_keys=("group", "index"),
     tag_functions=tag_functions,
     encodings={"number": NUMBER},
-    encodings_of=lambda group: ("number",),
+    encodings_of=lambda group: ("number",) if group in NUMBERED else (),
+    controls=CONTROL_CODES,
     shown_in=SHOWN_IN,
 )  # fmt: skip

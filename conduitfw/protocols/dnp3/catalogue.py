@@ -129,10 +129,10 @@ FUNCTIONS = Catalogue(
     GROUPS,
 )
 
-# Functions that change nothing in the outstation: a rule's `at_most` does not count them.
-QUIET = frozenset((0, 1, 23, 28)) | frozenset(
-    number for number in FUNCTIONS.by_number if number > 128
-)
+# Functions that change nothing in the outstation: link services and responses are among them.
+CHANGES_NOTHING = frozenset((0, 1, 23, 28)) | frozenset(number for number in FUNCTIONS.by_number if number > 128)
+# A rule's `at_most` does not count these: a SELECT only announces.
+QUIET = CHANGES_NOTHING | {3}
 
 # Masters keep a session alive by link status, either side may ask; a response with events asks for a
 # confirmation. Null unsolicited responses, with which an outstation begins, need no function here: the

@@ -14,19 +14,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from struct import Struct
 
-from conduitfw.protocols import Item
+from conduitfw.protocols import UNSAID, Asked, Item
 from conduitfw.protocols.dnp3.catalogue import (
     ANALOG_DEADBAND,
     ANALOG_OUTPUT,
     AUTHENTICATION,
     BINARY_OUTPUT_COMMAND,
+    CHANGES_NOTHING,
     LAYOUTS,
-    QUIET,
     TIME,
 )
+from conduitfw.protocols.numbers import shortest
 from conduitfw.reasons import Reason
 
 LAST_INDEX = 0xFFFF_FFFF
+CROB_OCTETS = 11
+SUCCESS = 0  # status of a command (A.8.1)
 _HEADER_OCTETS = 3
 
 # By range code: octets of start and stop together, or of a count. Codes 3 to 5 are virtual addresses, which no
@@ -139,8 +142,8 @@ class Reading:
 
 def unpack(packed: tuple[int, int, int, int, int, int, int, bytes]) -> Reading:
     """From what READING gives."""
-    *numbers, length, kept = packed
-    return Reading(*numbers, kept[:length])
+    group, variation, qualifier, left, index, skip, length, kept = packed
+    return Reading(group, variation, qualifier, left, index, skip, kept[:length])
 
 
 BEGINNING = Reading()
@@ -310,9 +313,7 @@ class _Reader:
     def _note(self, count: int, stride: int, prefix: int) -> None:
         ranged = self.qualifier >> 4 == 0 and self.qualifier & 0x0F in _START_STOP
         self.found.runs.append(
-            Run(
-                self.group, self.variation, self.data, self.place, count, stride, prefix, self.index if ranged else -1
-            )
+            Run(self.group, self.variation, self.data, self.place, count, stride, prefix, self.index if ranged else -1)
         )
         self.place += count * stride
         self.left -= count
@@ -335,16 +336,21 @@ class _Reader:
 
 def items_of(objects: Objects, function: int) -> Iterator[Item]:
     """The points that a frame's headers and objects name, with the values and control codes that they bring."""
-    writes = function not in QUIET
+    writes = function not in CHANGES_NOTHING
     for header in objects.headers:
-        if header.indexed:
-            continue  # the objects say which
+        if header.indexed or (writes and function not in _NAMES_ONLY and _is_told(header.group, header.variation)):
+            continue  # the objects say which, each with its value
         named = header.first >= 0
         first, last = (header.first, header.last) if named else (0, LAST_INDEX)
         yield Item(header.group, first, last, variation=header.variation, writes=writes)
     for run in objects.runs:
-        if run.prefix or run.group in _VALUED or run.group << 8 | run.variation in _CONTROLS or not writes:
+        if run.prefix or not writes or _is_told(run.group, run.variation):
             yield from _items_of_run(run, writes)
+
+
+def _is_told(group: int, variation: int) -> bool:
+    """Whether a rule may limit what such an object brings."""
+    return group in _VALUED or group << 8 | variation in _CONTROLS
 
 
 def _items_of_run(run: Run, writes: bool) -> Iterator[Item]:
@@ -353,16 +359,40 @@ def _items_of_run(run: Run, writes: bool) -> Iterator[Item]:
     number = None
     if layout is not None and layout.number_at >= 0 and run.stride - run.prefix == layout.octets:
         number = Struct("<" + layout.number)
-    control = key in _CONTROLS and run.stride - run.prefix == 11
+    control = key in _CONTROLS and run.stride - run.prefix == CROB_OCTETS
     for position in range(run.count):
         index = run.index(position)
         first, last = (index, index) if index >= 0 else (0, LAST_INDEX)
         item = Item(run.group, first, last, variation=run.variation, writes=writes)
         if number is not None and layout is not None:
-            item.values = number.unpack_from(run.data, run.octets(position) + layout.number_at)
+            value = number.unpack_from(run.data, run.octets(position) + layout.number_at)[0]
+            item.values = (shortest(value) if layout.number == "f" else value,)
         elif control:
             item.code = run.data[run.octets(position)]
         elif run.group in _VALUED and writes:
             item.values = None
         yield item
 
+
+def outcome_of(objects: Objects) -> Iterator[tuple[Item, bool]]:
+    """Of an answer to an operation: each point that it repeats, and whether the station did it (A.8.1, status)."""
+    for run in objects.runs:
+        key = run.group << 8 | run.variation
+        if not run.prefix or (run.group != ANALOG_OUTPUT and key not in _CONTROLS):
+            continue
+        for position, item in enumerate(_items_of_run(run, True)):
+            status = run.data[run.octets(position) + run.stride - run.prefix - 1]
+            yield item, status == SUCCESS
+
+
+def asked(function: int, question: Asked) -> list[Item]:
+    """The items of a request as a question of `explain` puts it."""
+    if question.space == UNSAID:
+        return []
+    last = question.point + max(question.quantity, 1) - 1 if question.point != UNSAID else UNSAID - 1
+    return [
+        Item(
+            question.space, question.point, last, variation=question.variation,
+            writes=function not in CHANGES_NOTHING, values=question.values, code=question.code,
+        )
+    ]  # fmt: skip

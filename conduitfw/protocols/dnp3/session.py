@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from conduitfw.protocols import Item, Kind, Unit
 from conduitfw.protocols.dnp3 import application, link, selection, transport
-from conduitfw.protocols.dnp3.objects import BEGINNING, NONE, Objects, items_of, read_objects
+from conduitfw.protocols.dnp3.objects import BEGINNING, NONE, Objects, items_of, outcome_of, read_objects
 from conduitfw.protocols.dnp3.selection import Selection
 from conduitfw.protocols.dnp3.transport import Fragment
 from conduitfw.protocols.outstanding import may_join
@@ -23,7 +23,7 @@ from conduitfw.reasons import Reason
 REMEMBERED = 20
 # Outstations behind one connection whose responses may be under way, each between two of its frames.
 OPEN_RESPONSES = 4
-_REQUEST = struct.Struct("<IBBBd")
+_REQUEST = struct.Struct("<IBBBBd")
 _HEADER = struct.Struct("<BBBB")
 SESSION_SIZE = (
     _HEADER.size
@@ -34,14 +34,16 @@ SESSION_SIZE = (
 _FRAME = struct.Struct("<xxBBHH")
 
 _WAITING, _LATE, _ANSWERED = 0, 1, 2
+_OPERATIONS = frozenset((selection.OPERATE, application.DIRECT_OPERATE))
 
 
 class Dnp3Unit(Unit):
     """A link frame. `part`: a frame of a fragment whose last frame is still to come."""
 
-    __slots__ = ("indications", "objects", "part")
+    __slots__ = ("answers", "indications", "objects", "part")
 
     part: bool
+    answers: int  # a response's: function of the request that it answers; else -1
     objects: Objects  # those that this frame brings, whole
     indications: int  # the two octets of a response, where this frame begins one; else -1
 
@@ -49,14 +51,19 @@ class Dnp3Unit(Unit):
         """The points that this frame names."""
         return list(items_of(self.objects, self.function))
 
+    def outcome(self) -> Sequence[tuple[Item, bool]]:
+        """What became of what was operated."""
+        return list(outcome_of(self.objects)) if self.answers in _OPERATIONS and self.reason is None else ()
+
 
 class Request:
     """A request that was sent on."""
 
-    __slots__ = ("carries_data", "pair", "sent", "sequence", "state")
+    __slots__ = ("carries_data", "function", "pair", "sent", "sequence", "state")
 
-    def __init__(self, pair: int, sequence: int, carries_data: bool, sent: float) -> None:
+    def __init__(self, pair: int, function: int, sequence: int, carries_data: bool, sent: float) -> None:
         self.pair = pair  # master << 16 | outstation
+        self.function = function
         self.sequence = sequence  # of its answer's next fragment
         self.carries_data = carries_data
         self.sent = sent  # seconds
@@ -104,7 +111,7 @@ class Dnp3Session:
         user = length - 5
         function = link.FUNCTIONS[control & 0x7F]
         unit = Dnp3Unit(Kind.LINK, function, address, end - start, answered=False)
-        unit.part, unit.objects, unit.indications = False, NONE, -1
+        unit.part, unit.objects, unit.indications, unit.answers = False, NONE, -1, -1
         unit.reason = self._link_refusal(data, start, control, function, user, address, from_client)
         if unit.reason is None and user:
             octets = link.user_data(data, start, user)
@@ -152,7 +159,7 @@ class Dnp3Session:
         unit.kind = Kind.REQUEST
         header, size = octets[0], len(octets) - 1
         first, last = bool(header & transport.FIR), bool(header & transport.FIN)
-        unit.complete, unit.part = last, not last
+        unit.begins, unit.complete, unit.part = first, last, not last
         pair = unit.address[0] << 16 | unit.address[1]
         unit.function = -1
         if first:
@@ -233,7 +240,7 @@ class Dnp3Session:
         unit.judged = confirmed
         header, size = octets[0], len(octets) - 1
         first, last = bool(header & transport.FIR), bool(header & transport.FIN)
-        unit.complete, unit.part = last, not last
+        unit.begins, unit.complete, unit.part = first, last, not last
         unit.function = -1
         pair = unit.address[0] << 16 | unit.address[1]
         if first:
@@ -261,7 +268,9 @@ class Dnp3Session:
             unit.judged = not (first and last and size == application.RESPONSE_HEADER_SIZE)
         else:
             found = self._find(pair, fragment.control & application.SEQUENCE)
-            if found is None and not self._unknown and unit.reason is None:
+            if found is not None:
+                unit.answers = found.function
+            elif not self._unknown and unit.reason is None:
                 unit.reason = Reason.UNMATCHED_RESPONSE
             if last:
                 answered, final = found, bool(fragment.control & application.FIN)
@@ -328,7 +337,7 @@ class Dnp3Session:
         ]
         if len(self._requests) >= REMEMBERED:
             self._requests.remove(next((each for each in self._requests if each.state != _WAITING), self._requests[0]))
-        self._requests.append(Request(pair, sequence, unit.carries_data, now))
+        self._requests.append(Request(pair, unit.function, sequence, unit.carries_data, now))
 
     def overdue(self, now: float, timeout: float) -> bool:
         """Whether a request that carries data waits for longer than `timeout`; others then hold nobody up."""
@@ -356,7 +365,7 @@ class Dnp3Session:
                 _HEADER.pack(flags, len(fragments), len(self._requests), len(self._selections)),
                 *(fragment.pack() for fragment in fragments),
                 *(
-                    _REQUEST.pack(each.pair, each.sequence, each.carries_data, each.state, each.sent)
+                    _REQUEST.pack(each.pair, each.function, each.sequence, each.carries_data, each.state, each.sent)
                     for each in self._requests
                 ),
                 *(each.pack() for each in self._selections.values()),
@@ -376,8 +385,8 @@ class Dnp3Session:
         self._responses = {fragment.pair: fragment for fragment in found}
         self._requests = []
         for _ in range(requests):
-            pair, sequence, carries_data, state, sent = _REQUEST.unpack_from(data, at)
-            request = Request(pair, sequence, bool(carries_data), sent)
+            pair, function, sequence, carries_data, state, sent = _REQUEST.unpack_from(data, at)
+            request = Request(pair, function, sequence, bool(carries_data), sent)
             request.state = state
             self._requests.append(request)
             at += _REQUEST.size

@@ -38,7 +38,9 @@ class Fragment:
 
     def pack(self) -> bytes:
         """The fragment's state (never its octets), in `PACKED_SIZE` bytes."""
-        head = _PACKED.pack(self.pair, self.expected, self.length, self.function, self.control, len(self.digest), self.digest)
+        head = _PACKED.pack(
+            self.pair, self.expected, self.length, self.function, self.control, len(self.digest), self.digest
+        )
         return head + self.reading.pack()
 
 

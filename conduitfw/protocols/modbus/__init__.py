@@ -6,6 +6,7 @@ from conduitfw.protocols import AddressField, Definition, Item, Unit
 from conduitfw.protocols.modbus import points
 from conduitfw.protocols.modbus.adu import LONGEST, frame
 from conduitfw.protocols.modbus.catalogue import EXCEPTIONS, FILE_RECORDS, FUNCTIONS, QUIET, SUB_FUNCTIONS, TABLES
+from conduitfw.protocols.modbus.encodings import ENCODINGS, encodings_of
 from conduitfw.protocols.modbus.session import SESSION_SIZE, ModbusSession, ModbusUnit
 
 __all__ = ["MODBUS"]
@@ -57,15 +58,15 @@ MODBUS = Definition(
     frame=frame,
     session=ModbusSession,
     describe=describe,
-    limits=frozenset(
-        ("sub_functions", "registers", "files", "quantity", "values", "at_most", "read", "write")
-    ),
+    limits=frozenset(("sub_functions", "registers", "files", "quantity", "values", "at_most", "read", "write")),
     spaces=TABLES,
     last_point=points.LAST_ADDRESS,
+    addressed=points.ADDRESSED,
     quiet=QUIET,
+    asked=points.asked,
     tag_keys=("table", "address"),
     tag_functions=points.tag_functions,
-    encodings=points.ENCODINGS,
-    encodings_of=points.encodings_of,
+    encodings=ENCODINGS,
+    encodings_of=encodings_of,
     details=SUB_FUNCTIONS,
 )

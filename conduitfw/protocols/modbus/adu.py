@@ -14,9 +14,8 @@ import struct
 from collections.abc import Callable
 
 from conduitfw.protocols.modbus.catalogue import (
-    COILS,
+    BIT_TABLES,
     DIAGNOSTICS,
-    DISCRETE_INPUTS,
     EXCEPTIONS,
     FIFO,
     FIFO_MOST,
@@ -188,11 +187,9 @@ def _umas(data: bytes, at: int, end: int) -> Reason | None:
     return None if end - at >= 3 else Reason.MODBUS_LENGTH
 
 
-_BITS = (COILS, DISCRETE_INPUTS)
-
 REQUESTS: dict[int, Check] = {
     **{function: _read(most) for function, (_, most) in READS.items()},
-    **{function: _write_multiple(most, 1 if table in _BITS else 16) for function, (table, most) in WRITES.items()},
+    **{function: _write_multiple(most, 1 if table in BIT_TABLES else 16) for function, (table, most) in WRITES.items()},
     5: _write_single_coil,
     6: _length(5),
     7: _length(1),
@@ -275,7 +272,9 @@ def exception(data: bytes, at: int, end: int) -> Reason | None:
 def expected_answer(data: bytes, at: int) -> bytes:
     """What of a (well-formed) request its answer has to agree with or is read by; compared by `agrees`."""
     function = data[at]
-    if function in (*READS, *WRITES, 5, 6, READ_WRITE):
+    if function == READ_WRITE:
+        return data[at + 1 : at + 9]
+    if function in (*READS, *WRITES, 5, 6):
         return data[at + 1 : at + 5]
     if function == MASK_WRITE:
         return data[at + 1 : at + 7]
@@ -289,6 +288,6 @@ def agrees(expected: bytes, data: bytes, at: int) -> bool:
     function = data[at]
     if function in READS or function == READ_WRITE:
         quantity = _U16.unpack_from(expected, 2)[0]
-        bits = 1 if READS.get(function, (-1, 0))[0] in _BITS else 16
+        bits = 1 if READS.get(function, (-1, 0))[0] in BIT_TABLES else 16
         return bool(data[at + 1] == (quantity * bits + 7) // 8)
     return data.startswith(expected, at + 1)

@@ -73,6 +73,8 @@ TABLES = Catalogue(
     6,
 )
 
+BIT_TABLES = frozenset((COILS, DISCRETE_INPUTS))  # the others hold registers of 16 bits
+
 # Function -> the table that it reads, and how many items at most (6.1 to 6.4).
 READS = {1: (COILS, 2000), 2: (DISCRETE_INPUTS, 2000), 3: (HOLDING_REGISTERS, 125), 4: (INPUT_REGISTERS, 125)}
 # Function -> the table of which it writes several items, and how many at most (6.11, 6.12).

@@ -7,13 +7,11 @@ code in `data`, as in adu.py; the PDU is known to be well formed.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-
-from conduitfw.protocols import Encoding, Item
+from conduitfw.protocols import UNSAID, Asked, Item
 from conduitfw.protocols.modbus.catalogue import (
+    BIT_TABLES,
     COILS,
     DIAGNOSTICS,
-    DISCRETE_INPUTS,
     FIFO,
     FIFO_MOST,
     FILE_RECORDS,
@@ -30,11 +28,9 @@ from conduitfw.protocols.modbus.catalogue import (
 )
 
 LAST_ADDRESS = 0xFFFF
-_BITS = frozenset((COILS, DISCRETE_INPUTS))
 _TWO = struct.Struct("!HH")
 _FOUR = struct.Struct("!HHHH")
 _U16 = struct.Struct("!H")
-
 
 WITH_DETAIL = frozenset((DIAGNOSTICS, INTERFACE, UMAS))
 
@@ -62,7 +58,7 @@ def _bits(data: bytes, at: int, count: int) -> tuple[float, ...]:
 
 def values_at(table: int, data: bytes, at: int, count: int) -> tuple[float, ...]:
     """`count` values of a table as they stand in a PDU from `at` on."""
-    return _bits(data, at, count) if table in _BITS else _registers(data, at, count)
+    return _bits(data, at, count) if table in BIT_TABLES else _registers(data, at, count)
 
 
 def requested(data: bytes, at: int, end: int) -> list[Item]:
@@ -119,7 +115,8 @@ def _files(data: bytes, at: int, end: int, writes: bool) -> list[Item]:
     while group < end:
         file, record, length = struct.unpack_from("!HHH", data, group + 1)
         last = record + max(length, 1) - 1
-        found.append(Item(FILE_RECORDS, record, last, variation=file, writes=writes))
+        values = _registers(data, group + 7, length) if writes else ()
+        found.append(Item(FILE_RECORDS, record, last, variation=file, writes=writes, values=values))
         group += 7 + (2 * length if writes else 0)
     return found
 
@@ -143,58 +140,46 @@ def answered(data: bytes, at: int, end: int, expected: bytes) -> list[Item]:
     return [Item(table, address, address + quantity - 1, values=values_at(table, data, at + 2, quantity))]
 
 
-# --- numbers in registers -----------------------------------------------------------------------------------
-
-
-def _encoding(name: str, code: str) -> Encoding:
-    """Registers hold the octets of a word most significant first (4.2); which word is first, devices differ."""
-    packed = struct.Struct("!" + code)
-    width = packed.size // 2
-    words = struct.Struct(f"!{width}H")
-
-    def decode(raw: Sequence[float], big: bool) -> float:
-        ordered = raw if big else tuple(reversed(raw))
-        return float(packed.unpack(words.pack(*(int(word) for word in ordered)))[0]) if code in "fd" else int(
-            packed.unpack(words.pack(*(int(word) for word in ordered)))[0]
-        )
-
-    def encode(number: float, big: bool) -> tuple[float, ...]:
-        if code not in "fd" and number != int(number):
-            raise ValueError(f"{number} is no whole number")
-        try:
-            raw = words.unpack(packed.pack(number if code in "fd" else int(number)))
-        except (struct.error, OverflowError) as error:
-            raise ValueError(f"{number} does not fit {name}") from error
-        return raw if big else tuple(reversed(raw))
-
-    bits = 16 * width
-    if code in "fd":
-        lowest, highest = (-3.4028234663852886e38, 3.4028234663852886e38) if code == "f" else (-1.8e308, 1.8e308)
-    elif code.isupper():
-        lowest, highest = 0, 2**bits - 1
+def outcome(function: int, data: bytes, at: int, expected: bytes, *, taken: bool) -> list[tuple[Item, bool]]:
+    """What a write's answer says of it. `expected`: of the request (adu.expected_answer); an exception says no more."""
+    if function in WRITES_ONE or function == MASK_WRITE:
+        if taken:
+            return [(written_one(data, at) if function in WRITES_ONE else masked(data, at), True)]
+        table, first, quantity = WRITES_ONE.get(function, HOLDING_REGISTERS), _U16.unpack_from(expected)[0], 1
+    elif function in WRITES:
+        table, (first, quantity) = WRITES[function][0], _TWO.unpack_from(expected)
+    elif function == READ_WRITE:
+        table, (first, quantity) = HOLDING_REGISTERS, _TWO.unpack_from(expected, 4)
     else:
-        lowest, highest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    return Encoding(name, width, lowest, highest, decode, encode)
+        return []
+    return [(Item(table, first, first + quantity - 1, writes=True), taken)]
 
 
-def _bit(number: float, big: bool) -> tuple[float, ...]:
-    if number not in (0, 1):
-        raise ValueError(f"{number} is neither 0 nor 1")
-    return (int(number),)
+def asked(function: int, question: Asked) -> list[Item]:
+    """The items of a request as a question of `explain` puts it. Of 23, the part that writes is asked for."""
+    first, last = question.point, question.point + question.quantity - 1
+    if function in WRITES_ONE or function == MASK_WRITE:
+        last = first if first != UNSAID else last
+    if function in READS or function == FIFO:
+        table = READS[function][0] if function in READS else HOLDING_REGISTERS
+        if function == FIFO:
+            last = min(first + FIFO_MOST, LAST_ADDRESS) if first != UNSAID else last
+        return [Item(table, first, last)]
+    if function in (READ_FILE, WRITE_FILE):
+        return [
+            Item(
+                FILE_RECORDS, first, last, variation=question.variation,
+                writes=function == WRITE_FILE, values=question.values,
+            )
+        ]  # fmt: skip
+    table = WRITES[function][0] if function in WRITES else WRITES_ONE.get(function, HOLDING_REGISTERS)
+    if function not in (*WRITES, *WRITES_ONE, MASK_WRITE, READ_WRITE):
+        return []
+    written = Item(table, first, last, writes=True, values=question.values)
+    return [Item(table, UNSAID, UNSAID - 1), written] if function == READ_WRITE else [written]
 
 
-_REGISTER_TYPES = ("uint16", "int16", "uint32", "int32", "float32", "uint64", "int64", "float64")
-ENCODINGS = {
-    name: _encoding(name, code) for name, code in zip(_REGISTER_TYPES, ("H", "h", "I", "i", "f", "Q", "q", "d"), strict=True)
-}
-ENCODINGS["bit"] = Encoding("bit", 1, 0, 1, lambda raw, big: raw[0], _bit)
-
-
-def encodings_of(table: int) -> tuple[str, ...]:
-    """The types that a point of this table may have, its default first."""
-    if table in _BITS:
-        return ("bit",)
-    return _REGISTER_TYPES if table != FILE_RECORDS else ()
+ADDRESSED = frozenset((*READS, *WRITES, *WRITES_ONE, MASK_WRITE, READ_WRITE, FIFO, READ_FILE, WRITE_FILE))
 
 
 def tag_functions(table: int, width: int, writes: bool) -> frozenset[int]:

@@ -13,7 +13,7 @@ from conduitfw.reasons import Reason
 
 # How many requests are remembered, the late ones included (rules allow 16 at a time by default).
 REMEMBERED = 20
-_ENTRY = struct.Struct("<HBBB6sBdB")
+_ENTRY = struct.Struct("<HBBB8sBdB")
 _HEADER = struct.Struct("<BB")
 SESSION_SIZE = _HEADER.size + REMEMBERED * _ENTRY.size
 _MBAP = struct.Struct("!HHHBB")
@@ -37,6 +37,12 @@ class ModbusUnit(Unit):
         if self.kind is Kind.REQUEST:
             return points.requested(self.data, self.at, self.end)
         return () if self.exception else points.answered(self.data, self.at, self.end, self.expected)
+
+    def outcome(self) -> Sequence[tuple[Item, bool]]:
+        """What became of a write: an exception says that it was not done."""
+        if self.kind is Kind.REQUEST or self.reason is not None:
+            return ()
+        return points.outcome(self.function, self.data, self.at, self.expected, taken=not self.exception)
 
 
 class Transaction:
@@ -86,7 +92,7 @@ class ModbusSession:
     ) -> ModbusUnit:
         carries_data = code not in WITHOUT_DATA or _chosen_data(data, at, end, code)
         unit = ModbusUnit(Kind.REQUEST, code, (unit_id,), size, carries_data=carries_data)
-        unit.data, unit.at, unit.end, unit.exception = data, at, end, 0
+        unit.data, unit.at, unit.end, unit.exception, unit.expected = data, at, end, 0, b""
         if code in points.WITH_DETAIL:
             unit.detail = points.detail_of(data, at, end)
         if code == 0 or code > 127:
@@ -123,11 +129,10 @@ class ModbusSession:
         if transaction is None:
             if not self._unknown:
                 unit.reason = Reason.UNMATCHED_RESPONSE
-        elif code <= 127:
-            if adu.agrees(transaction.expected, data, at):
-                unit.expected = transaction.expected
-            else:
-                unit.reason = Reason.MODBUS_ANSWER_DIFFERS
+        elif code > 127 or adu.agrees(transaction.expected, data, at):
+            unit.expected = transaction.expected
+        else:
+            unit.reason = Reason.MODBUS_ANSWER_DIFFERS
         return unit
 
     def _find(self, transaction_id: int, unit_id: int, function: int) -> Transaction | None:

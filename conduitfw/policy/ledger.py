@@ -1,0 +1,189 @@
+"""What decisions have to remember beside flows: the last value seen of a tag, and how often a rule was used.
+
+It lies in memory that outlives a worker and a policy: entries are found by a key made of what they are about, so
+a new policy finds those that it still means. One process writes at a time. Every entry carries a checksum: one
+that a dying writer left half written does not count.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import zlib
+from hashlib import blake2b
+
+Memory = bytearray | mmap.mmap
+
+KEY_SIZE = 8
+VALUES, RATES = 16384, 4096  # entries
+_VALUE = struct.Struct(f"<{KEY_SIZE}sdddI4x")  # seen, told, when it was told
+_PARTS = 60  # of a period: a request counts for the period and at most one part more
+_RATE = struct.Struct(f"<{KEY_SIZE}sdq{_PARTS + 1}H")
+_RATE_SIZE = _RATE.size + 4 + 2  # and a checksum, aligned
+_RATES_AT = VALUES * _VALUE.size
+SIZE = _RATES_AT + RATES * _RATE_SIZE
+_MOST = 0xFFFF
+TOLD_SECONDS = 60.0  # a value that was written and never confirmed counts for so long
+_NONE = float("nan")
+
+
+def key(*parts: object) -> bytes:
+    """The key of what these parts say together."""
+    return blake2b("\0".join(str(part) for part in parts).encode(), digest_size=KEY_SIZE).digest()
+
+
+class _Uses:
+    """How often a rule was used, by parts of its period: a ring."""
+
+    __slots__ = ("counts", "latest", "period", "slot")
+
+    def __init__(self, slot: int, period: float, latest: int, counts: list[int]) -> None:
+        self.slot = slot
+        self.period = period  # seconds
+        self.latest = latest  # number of the part that was counted last
+        self.counts = counts
+
+    @property
+    def until(self) -> float:
+        """From when on none of it counts any more."""
+        return (self.latest + _PARTS + 1) * self.period / _PARTS
+
+    def advance(self, part: int) -> None:
+        """Forget what is a period and a part ago."""
+        steps = min(part - self.latest, len(self.counts))
+        for step in range(1, steps + 1):
+            self.counts[(self.latest + step) % len(self.counts)] = 0
+        self.latest = max(self.latest, part)
+
+
+class _Value:
+    """The last value of a point that was seen, and one that was written and not confirmed yet; NaN: none."""
+
+    __slots__ = ("seen", "slot", "told", "told_at")
+
+    def __init__(self, slot: int, seen: float, told: float, told_at: float) -> None:
+        self.slot = slot
+        self.seen = seen
+        self.told = told
+        self.told_at = told_at
+
+
+class Ledger:
+    """The entries, in shared memory or in memory of its own. Bounded."""
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        """`memory`: SIZE bytes, zeros or what a predecessor left in it; None: of its own."""
+        self._memory: Memory = bytearray(SIZE) if memory is None else memory
+        self._values: dict[bytes, _Value] = {}  # the longest unchanged first
+        self._uses: dict[bytes, _Uses] = {}  # the longest unused first
+        self.values_forgotten = 0  # counters of the two bounds
+        self.uses_forgotten = 0
+        self._free_values: list[int] = []
+        self._free_uses: list[int] = []
+        self._adopt()
+
+    def _adopt(self) -> None:
+        nothing = bytes(KEY_SIZE)
+        if not bytes(self._memory).strip(b"\0"):
+            self._free_values, self._free_uses = list(range(VALUES)), list(range(RATES))
+            return
+        for slot in range(VALUES - 1, -1, -1):
+            at = slot * _VALUE.size
+            name, seen, told, told_at, check = _VALUE.unpack_from(self._memory, at)
+            if name != nothing and check == zlib.crc32(self._memory[at : at + _VALUE.size - 8]):
+                self._values[name] = _Value(slot, seen, told, told_at)
+            else:
+                self._free_values.append(slot)
+        for slot in range(RATES - 1, -1, -1):
+            at = _RATES_AT + slot * _RATE_SIZE
+            name, period, latest, *counts = _RATE.unpack_from(self._memory, at)
+            check = int.from_bytes(self._memory[at + _RATE.size : at + _RATE.size + 4], "little")
+            if name != nothing and check == zlib.crc32(self._memory[at : at + _RATE.size]):
+                self._uses[name] = _Uses(slot, period, latest, counts)
+            else:
+                self._free_uses.append(slot)
+        self._uses = dict(sorted(self._uses.items(), key=lambda each: each[1].until))
+
+    # --- values -------------------------------------------------------------------------------------
+
+    def seen(self, name: bytes) -> float | None:
+        """The last value that the server is known to have had, or None."""
+        found = self._values.get(name)
+        return found.seen if found is not None and found.seen == found.seen else None
+
+    def told(self, name: bytes, now: float) -> float | None:
+        """A value that it was told, and may have by now: it has not said. Or None."""
+        found = self._values.get(name)
+        pending = found is not None and found.told == found.told and now - found.told_at <= TOLD_SECONDS
+        return found.told if found is not None and pending else None
+
+    def note(self, name: bytes, value: float) -> None:
+        """The server says that it has this value."""
+        entry = self._value(name)
+        entry.seen = value
+        self._write(name, entry)
+
+    def tell(self, name: bytes, value: float, now: float) -> None:
+        """A request to write this value was sent on."""
+        entry = self._value(name)
+        entry.told, entry.told_at = value, now
+        self._write(name, entry)
+
+    def settle(self, name: bytes, *, taken: bool) -> None:
+        """The server has answered the request to write: it did, or it did not."""
+        entry = self._values.get(name)
+        if entry is None or entry.told != entry.told:
+            return
+        if taken:
+            entry.seen = entry.told
+        entry.told = _NONE
+        self._write(name, entry)
+
+    def _value(self, name: bytes) -> _Value:
+        """The entry, now the last one changed. Where there is no room, the longest unchanged one is forgotten."""
+        entry = self._values.pop(name, None)
+        if entry is None:
+            if self._free_values:
+                slot = self._free_values.pop()
+            else:
+                slot = self._values.pop(next(iter(self._values))).slot
+                self.values_forgotten += 1
+            entry = _Value(slot, _NONE, _NONE, 0.0)
+        self._values[name] = entry
+        return entry
+
+    def _write(self, name: bytes, entry: _Value) -> None:
+        at = entry.slot * _VALUE.size
+        packed = _VALUE.pack(name, entry.seen, entry.told, entry.told_at, 0)
+        check = zlib.crc32(packed[: _VALUE.size - 8])
+        self._memory[at : at + _VALUE.size] = packed[:-8] + check.to_bytes(4, "little") + bytes(4)
+
+    # --- uses -----------------------------------------------------------------------------------------
+
+    def used(self, name: bytes, period: float, now: float) -> int:
+        """How often it was used in the period before `now`, in seconds. Never less than it was."""
+        uses = self._uses.get(name)
+        if uses is None:
+            # The one that was used longest ago gives its place away, once it counts no more.
+            return 0 if self._free_uses or next(iter(self._uses.values())).until <= now else _MOST
+        uses.advance(int(now * _PARTS / period))
+        return sum(uses.counts)
+
+    def use(self, name: bytes, period: float, now: float) -> None:
+        """Count one use. `used` said that there is room for it."""
+        part = int(now * _PARTS / period)
+        uses = self._uses.pop(name, None)
+        if uses is None:
+            if self._free_uses:
+                slot = self._free_uses.pop()
+            else:
+                slot = self._uses.pop(next(iter(self._uses))).slot
+                self.uses_forgotten += 1
+            uses = _Uses(slot, period, part, [0] * (_PARTS + 1))
+        uses.advance(part)
+        place = uses.latest % len(uses.counts)
+        uses.counts[place] = min(uses.counts[place] + 1, _MOST)
+        self._uses[name] = uses
+        at = _RATES_AT + uses.slot * _RATE_SIZE
+        packed = _RATE.pack(name, uses.period, uses.latest, *uses.counts)
+        self._memory[at : at + _RATE_SIZE] = packed + zlib.crc32(packed).to_bytes(4, "little") + bytes(2)
