@@ -28,6 +28,10 @@ class Reason(enum.Enum):
         member.malformed = malformed
         return member
 
+    def told(self, detail: str) -> str:
+        """The sentence, and what it is about in this very case."""
+        return f"{self.sentence.removesuffix('.')}: {detail}" if detail else self.sentence
+
     # --- policy -------------------------------------------------------------------------------
     NO_CONDUIT = "no-conduit", "No conduit names this traffic between these two addresses."
     NO_RULE = "no-rule", "No rule of the conduit allows this client this function on this server."

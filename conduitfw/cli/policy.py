@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,14 @@ import click
 
 from conduitfw.cli.output import AS_JSON, POLICY, print_json, print_problems, problem_json, read_policy
 from conduitfw.policy.compile import compile_policy
-from conduitfw.policy.explain import KERNEL_KINDS, Answer, Question
+from conduitfw.policy.endpoints import Endpoints
+from conduitfw.policy.explain import Answer
 from conduitfw.policy.explain import explain as ask
-from conduitfw.policy.functions import function_of
 from conduitfw.policy.load import load_policy
-from conduitfw.policy.model import Address, Asset, Place, Policy
-from conduitfw.policy.schema import json_schema
-from conduitfw.policy.source import Report, Text, nearest
-from conduitfw.protocols import Definition
+from conduitfw.policy.model import Policy
+from conduitfw.policy.questions import Question, read_question
+from conduitfw.policy.schema import QUESTION, json_schema
+from conduitfw.policy.source import Report, Section
 from conduitfw.protocols.registry import PROTOCOLS
 
 
@@ -71,19 +70,33 @@ def _count(number: int, what: str) -> str:
 @click.option("--to", "server", required=True, metavar="ASSET|IP", help="Who is asked.")
 @click.option("--modbus", metavar="FUNCTION", help="A Modbus function, by number or name.")
 @click.option("--dnp3", metavar="FUNCTION", help="A DNP3 function, by number or name.")
-@click.option("--tcp", type=click.IntRange(1, 65535), metavar="PORT", help="A TCP connection to this port.")
-@click.option("--udp", type=click.IntRange(1, 65535), metavar="PORT", help="UDP to this port.")
+@click.option("--tcp", metavar="PORT", help="A TCP connection to this port.")
+@click.option("--udp", metavar="PORT", help="UDP to this port.")
 @click.option("--icmp", is_flag=True, help="A ping.")
-@click.option("--port", type=click.IntRange(1, 65535), help="The server's port, where it is not the protocol's own.")
-@click.option("--transport", type=click.Choice(("tcp", "udp")), help="Where it is not the protocol's usual one.")
-@click.option("--unit", type=click.IntRange(0, 255), help="Modbus unit id (any, where not given).")
-@click.option("--master", type=click.IntRange(0, 65535), help="Link address of the DNP3 master (any, where not given).")
-@click.option("--outstation", type=click.IntRange(0, 65535), help="Link address of the DNP3 outstation (any).")
+@click.option("--port", metavar="PORT", help="The server's port, where it is not the protocol's own.")
+@click.option("--transport", metavar="tcp|udp", help="Where it is not the protocol's usual one.")
+@click.option("--unit", metavar="ID", help="Modbus unit id.")
+@click.option("--sub-function", metavar="NAME|NUMBER", help="Of functions 8, 43 and 90.")
+@click.option("--register", metavar="ADDRESS", help="Modbus address, from 0; the function says in which table.")
+@click.option("--quantity", metavar="N", help="How many registers, coils, records or points.")
+@click.option("--file", metavar="N", help="Modbus file number, with --record.")
+@click.option("--record", metavar="N", help="Record within the file.")
+@click.option("--master", metavar="ADDRESS", help="Link address of the DNP3 master.")
+@click.option("--outstation", metavar="ADDRESS", help="Link address of the DNP3 outstation.")
+@click.option("--object", metavar="gNvM", help="DNP3 object: g12v1, or g12 for any variation.")
+@click.option("--point", metavar="INDEX", help="DNP3 index, with --object.")
+@click.option("--control", metavar="NAME|NUMBER", help="Control code of a CROB: close, trip, latch_on.")
+@click.option("--selected", metavar="yes|no", help="Whether what is operated was selected just before.")
+@click.option("--tag", metavar="NAME", help="A tag, in place of an address; --value is then in its engineering unit.")
+@click.option("--value", metavar="NUMBER", multiple=True, help="What is written; several for several registers.")
+@click.option("--type", metavar="TYPE", help="How --value stands in registers: uint16 (the default), int16, float32.")
+@click.option("--word-order", metavar="big|little", help="Which word of it comes first.")
 @AS_JSON
 def explain(policy: tuple[Path, ...], client: str, server: str, as_json: bool, **asked: Any) -> None:
     """Ask what POLICY says of one request: the rule that allows it, or why none does.
 
-    Exit status: 0 allowed, 1 denied or the policy is bad, 2 wrong usage.
+    What is left out may be anything: one way that is allowed is enough. Exit status: 0 allowed, 1 denied or the
+    policy is bad, 2 wrong usage.
     """
     found = read_policy(policy, as_json)
     question = _question(found, client, server, asked)
@@ -97,49 +110,21 @@ def explain(policy: tuple[Path, ...], client: str, server: str, as_json: bool, *
 
 
 def _question(policy: Policy, client: str, server: str, asked: dict[str, Any]) -> Question:
-    kinds = [kind for kind in (*PROTOCOLS, *KERNEL_KINDS) if asked[kind]]
-    if len(kinds) != 1:
-        raise click.UsageError("ask one thing: " + ", ".join(f"--{kind}" for kind in (*PROTOCOLS, *KERNEL_KINDS)))
-    kind = kinds[0]
-    protocol = PROTOCOLS.get(kind)
-    names = {each.name for each in protocol.address_fields} if protocol is not None else set()
-    for option in ("unit", "master", "outstation"):
-        if asked[option] is not None and option not in names:
-            raise click.UsageError(f"--{option} means nothing with --{kind}")
-    if protocol is None and (asked["port"] or asked["transport"]):
-        raise click.UsageError(f"--port and --transport go with {' and '.join(f'--{name}' for name in PROTOCOLS)}")
-    addresses = {name: asked[name] for name in names if asked[name] is not None}
-    port = asked[kind] if kind in ("tcp", "udp") else asked["port"] or 0
-    function = _function(asked[kind], protocol) if protocol is not None else -1
-    return Question(
-        _address(policy, "--from", client),
-        _address(policy, "--to", server),
-        kind,
-        function,
-        asked["transport"] or "",
-        port,
-        addresses,
-    )
-
-
-def _function(word: str, protocol: Definition) -> int:
+    words: dict[str, str | list[str]] = {"from": client, "to": server}
+    for option, value in asked.items():
+        if isinstance(value, tuple):
+            if value:
+                words[option] = list(value)
+        elif value:
+            words[option] = "yes" if value is True else value
     report = Report()
-    number = function_of(Text(word, Place("", 0, 0), False), protocol, report)
-    if number is None:
-        problem = report.problems[0]
-        raise click.UsageError(f"{problem.message}; {problem.hint}")
-    return number
-
-
-def _address(policy: Policy, option: str, word: str) -> Address:
-    assets: dict[str, Asset] = {asset.name: asset for asset in policy.assets}
-    if word in assets:
-        return assets[word].address
-    try:
-        return ip_address(word)
-    except ValueError:
-        hint = nearest(word, assets) or "give an asset's name or an IP address"
-        raise click.UsageError(f"{option}: unknown asset {word!r}; {hint}") from None
+    section = Section.of(words, "the question", QUESTION, report)
+    tags = {tag.name: tag for tag in policy.tags}
+    question = read_question(section, Endpoints(policy.zones, {}, report), tags, report)
+    if report.failed or question is None:
+        said = (f"{each.message}; {each.hint}" if each.hint else each.message for each in report.problems)
+        raise click.UsageError("\n".join(said))
+    return question
 
 
 def _answer_json(answer: Answer, question: Question) -> dict[str, Any]:
@@ -156,7 +141,8 @@ def _answer_json(answer: Answer, question: Question) -> dict[str, Any]:
         "conduit": conduit.name if conduit is not None else None,
         "mode": conduit.mode if conduit is not None else None,
         "reason": answer.reason.code if answer.reason is not None else None,
-        "sentence": answer.reason.sentence if answer.reason is not None else None,
+        "detail": answer.detail or None,
+        "sentence": answer.sentence or None,
     }
 
 
@@ -177,7 +163,7 @@ def _print(answer: Answer, question: Question, client: str, server: str) -> None
         click.echo(f"allow  {asked}\n       by {answer.rule.name!r} of {conduit.name}, {answer.rule.place}")
     elif answer.reason is not None:
         place = f"       in {conduit.name}, {conduit.place}" if conduit is not None else ""
-        click.echo(f"deny   {asked}\n       {answer.reason.sentence}{watched}" + (f"\n{place}" if place else ""))
+        click.echo(f"deny   {asked}\n       {answer.sentence}{watched}" + (f"\n{place}" if place else ""))
 
 
 @click.command()

@@ -19,7 +19,7 @@ from conduitfw.runtime.messages import EngineKind, EngineNotice, FlowNotice, Mes
 
 ECS_VERSION = "8.11.0"
 _TRANSPORTS = {6: "tcp", 17: "udp"}
-_SENTENCES = {reason.code: reason.sentence for reason in Reason}
+_REASONS = {reason.code: reason for reason in Reason}
 
 # EngineNotice.kind -> event.kind, category, type, severity (RFC 5424), and a sentence for people.
 ENGINE: dict[EngineKind, tuple[str, str, str, int, str]] = {
@@ -104,8 +104,8 @@ def _flow(notice: FlowNotice) -> dict[str, Any]:
         event["action"] = "would-deny" if notice.monitor else notice.action
         event["outcome"] = "unknown" if notice.monitor else "failure"
         event["code"] = notice.reason
-        sentence = _SENTENCES.get(notice.reason, notice.reason)
-        event["reason"] = f"{sentence.removesuffix('.')}: {notice.detail}" if notice.detail else sentence
+        reason = _REASONS.get(notice.reason)
+        event["reason"] = reason.told(notice.detail) if reason is not None else notice.reason
     else:
         event["type"] = ["connection", "start" if notice.kind == "flow-start" else "end"]
         event["action"] = notice.kind

@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from conduitfw.policy.compile import TCP, UDP, Channel, Tables
 from conduitfw.policy.endpoints import Endpoints
-from conduitfw.policy.functions import function_of
 from conduitfw.policy.kernel_view import KernelView
 from conduitfw.policy.limits import Refusal
-from conduitfw.policy.model import Address, Asset, Conduit, Policy, Rule
+from conduitfw.policy.model import Address, Conduit, Policy, Rule
+from conduitfw.policy.questions import Question, read_question
 from conduitfw.policy.source import Report, Section
-from conduitfw.protocols import UNSAID, Asked, Definition, Item, Kind, Unit
+from conduitfw.policy.tags import Tag
+from conduitfw.protocols import UNSAID, Definition, Item, Kind, Unit
 from conduitfw.protocols.registry import PROTOCOLS
 from conduitfw.reasons import Reason
-
-KERNEL_KINDS = ("tcp", "udp", "icmp")
-
-
-@dataclass(frozen=True)
-class Question:
-    """May `client` do this at `server`?"""
-
-    client: Address
-    server: Address
-    allow: str  # a protocol's name, or tcp, udp, icmp
-    function: int = -1  # of the protocol
-    transport: str = ""  # "": the protocol's own
-    port: int = 0  # 0: the protocol's own
-    # What is not given below may be anything.
-    addresses: Mapping[str, int] = field(default_factory=dict)  # by an address field's name: unit, master, outstation
-    detail: int = UNSAID  # sub-function
-    asked: Asked = field(default_factory=Asked)  # points, values, controls
-    selected: bool | None = None  # whether what is operated was selected just before
 
 
 @dataclass(frozen=True)
@@ -51,6 +33,11 @@ class Answer:
     def allowed(self) -> bool:
         """Whether a rule allows it."""
         return self.rule is not None
+
+    @property
+    def sentence(self) -> str:
+        """Why not, for people."""
+        return self.reason.told(self.detail) if self.reason is not None else ""
 
 
 def explain(tables: Tables, question: Question) -> Answer:
@@ -120,54 +107,17 @@ def _conduit_between(policy: Policy, client: Address, server: Address) -> Condui
 # --- the policy's own tests -------------------------------------------------------------------------
 
 
-def run_tests(tests: Sequence[Section], tables: Tables, endpoints: Endpoints, report: Report) -> None:
+def run_tests(
+    tests: Sequence[Section], tables: Tables, endpoints: Endpoints, tags: Mapping[str, Tag], report: Report
+) -> None:
     """Ask each of the policy's `tests`; one that fails is an error: such a policy is not loaded."""
     for test in tests:
-        question = _question(test, endpoints, report)
+        question = read_question(test, endpoints, tags, report)
         expected = test.choice("expect", "")
         if question is None or not expected:
             continue
         answer = explain(tables, question)
         if answer.allowed == (expected == "allow"):
             continue
-        by = (
-            f"the rule {answer.rule.name!r} allows it"
-            if answer.rule
-            else answer.reason.sentence
-            if answer.reason
-            else ""
-        )
+        by = f"the rule {answer.rule.name!r} allows it" if answer.rule else answer.sentence
         report.error(test.place, f"the test expects {expected}, the policy says the opposite", by)
-
-
-def _question(test: Section, endpoints: Endpoints, report: Report) -> Question | None:
-    ends: list[tuple[Address, Asset | None]] = []
-    for key in ("from", "to"):
-        text = test.scalar(key)
-        found = endpoints.address(text) if text is not None else None
-        if found is None:
-            return None
-        ends.append(found)
-    kinds = [kind for kind in (*PROTOCOLS, *KERNEL_KINDS) if kind in test]
-    if len(kinds) != 1:
-        report.error(test.place, "a test asks one thing", f"name one of {', '.join((*PROTOCOLS, *KERNEL_KINDS))}")
-        return None
-    kind = kinds[0]
-    function, port = -1, test.number("port") or 0
-    protocol = PROTOCOLS.get(kind)
-    if protocol is not None:
-        text = test.scalar(kind)
-        number = function_of(text, protocol, report) if text is not None else None
-        if number is None:
-            return None
-        function = number
-    elif kind == "icmp":
-        test.flag("icmp")
-    else:
-        port = test.number(kind) or 0
-    addresses = {}
-    for each in protocol.address_fields if protocol is not None else ():
-        value = test.number(each.name)
-        if value is not None:
-            addresses[each.name] = value
-    return Question(ends[0][0], ends[1][0], kind, function, test.choice("transport", ""), port, addresses)

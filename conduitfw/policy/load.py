@@ -20,6 +20,8 @@ from conduitfw.policy.lint import lint
 from conduitfw.policy.model import Asset, Conduit, Network, Place, Policy, Rule, Zone
 from conduitfw.policy.rules import Surroundings, read_rule
 from conduitfw.policy.source import Problem, Report, Section, Text, nearest, place_of, policy_files, read_yaml
+from conduitfw.policy.tag_maps import read_tags
+from conduitfw.policy.tags import Tag
 
 _INTERFACE = re.compile(r"[^\s/\"\\]{1,15}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -75,7 +77,9 @@ class _Loader:
         self._check_networks(zones)
         self._check_assets(zones)
         endpoints = Endpoints(zones, dict(self._groups()), report)
-        conduits = self._conduits(endpoints)
+        sections = self._sections("tags", "tag", schema.TAG)
+        tags = read_tags(sections, endpoints.assets, report)
+        conduits = self._conduits(endpoints, tags)
         policy = Policy(
             header.text("site"),
             header.text("owner"),
@@ -83,12 +87,13 @@ class _Loader:
             digest,
             tuple(zones),
             tuple(conduits),
+            tuple(tags.values()),
         )
         tests = [test for top in self._tops for test in top.items("tests", "a test", schema.TEST)]
         if not report.failed:
             lint(policy, header.place, report)
         if not report.failed:
-            run_tests(tests, compile_policy(policy), endpoints, report)
+            run_tests(tests, compile_policy(policy), endpoints, tags, report)
         return policy
 
     def _header(self) -> Section:
@@ -124,7 +129,7 @@ class _Loader:
                 f"{name!r} cannot be the name of a {what}",
                 "letters, digits, - _ and ., beginning with a letter or digit",
             )
-        if what == "conduit":
+        if what in ("conduit", "tag"):
             return
         if name in self._names:
             other, first = self._names[name]
@@ -158,7 +163,7 @@ class _Loader:
         )
 
     def _assets(self, zone: str, section: Section, networks: Sequence[Network]) -> Iterator[Asset]:
-        names = Section(section.nodes.get("assets"), section.file, "`assets`", None, self._report, section.at("assets"))
+        names = section.names("assets")
         for name, place in names.keys.items():
             self._check_name(name, "asset", place)
             short = names.nodes[name]
@@ -228,7 +233,7 @@ class _Loader:
 
     def _groups(self) -> Iterator[tuple[str, list[Text]]]:
         for top in self._tops:
-            names = Section(top.nodes.get("groups"), top.file, "`groups`", None, self._report, top.at("groups"))
+            names = top.names("groups")
             for name, place in names.keys.items():
                 self._check_name(name, "group", place)
                 members = names.texts(name)
@@ -238,7 +243,7 @@ class _Loader:
 
     # --- conduits ---------------------------------------------------------------------------------
 
-    def _conduits(self, endpoints: Endpoints) -> list[Conduit]:
+    def _conduits(self, endpoints: Endpoints, tags: dict[str, Tag]) -> list[Conduit]:
         zones = {name for name, (what, _) in self._names.items() if what == "zone"}
         conduits: list[Conduit] = []
         rules = 0
@@ -249,7 +254,7 @@ class _Loader:
                     section.at("to"), f"the conduit {name} joins the zone {sides[0]} with itself",
                     "what stays within a zone does not pass here",
                 )  # fmt: skip
-            around = Surroundings(name, (sides[0], sides[1]), endpoints)
+            around = Surroundings(name, (sides[0], sides[1]), endpoints, tags)
             read = self._rules(section, around, rules) if all(sides) else []
             rules += len(read)
             conduits.append(self._conduit(name, len(conduits), section, around.zones, read))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from conduitfw.policy.endpoints import Endpoint, Endpoints, host
 from conduitfw.policy.functions import functions_of, numbers, ranges
 from conduitfw.policy.model import Asset, Inspection, Network, Rule
+from conduitfw.policy.rule_limits import RuleLimits
 from conduitfw.policy.schema import INSPECTED_ONLY
 from conduitfw.policy.source import Report, Section
+from conduitfw.policy.tags import Tag
 from conduitfw.protocols import AddressField, Definition
 from conduitfw.protocols.registry import PROTOCOLS
 
@@ -26,6 +28,7 @@ class Surroundings:
     conduit: str
     zones: tuple[str, str]
     endpoints: Endpoints
+    tags: Mapping[str, Tag]
 
 
 def read_rule(section: Section, name: str, index: int, around: Surroundings, report: Report) -> Rule | None:
@@ -40,7 +43,10 @@ def read_rule(section: Section, name: str, index: int, around: Surroundings, rep
     _check_sides(section, clients, servers, around, report)
     transport = _transport(section, allow, protocol, report)
     ports = _ports(section, allow, protocol, report)
-    inspection = _inspection(section, protocol, clients, servers, report) if protocol is not None else None
+    inspection = None
+    if protocol is not None:
+        limits = RuleLimits(section, f"{around.conduit}/{name}", protocol, around.tags, report)
+        inspection = _inspection(section, protocol, limits, clients, servers, report)
     if not clients or not servers:
         return None
     return Rule(
@@ -144,7 +150,12 @@ def _ports(section: Section, allow: str, protocol: Definition | None, report: Re
 
 
 def _inspection(
-    section: Section, protocol: Definition, clients: Sequence[Endpoint], servers: Sequence[Endpoint], report: Report
+    section: Section,
+    protocol: Definition,
+    limits: RuleLimits,
+    clients: Sequence[Endpoint],
+    servers: Sequence[Endpoint],
+    report: Report,
 ) -> Inspection:
     named = {
         field.rule_field: numbers(
@@ -158,23 +169,37 @@ def _inspection(
         if values is not None and not section.texts(key):
             report.error(section.at(key), f"`{key}` is empty", "leave it out to mean any")
     _check_values(section, protocol, named, clients, servers, report)
+    functions = _functions(section, protocol, limits, report)
+    limits.check_servers(
+        asset.name
+        for server in servers
+        for asset in ((server.asset,) if server.asset is not None else server.zone.assets)
+        if asset.address in server.network
+    )
     return Inspection(
-        _functions(section, protocol, report),
+        functions,
         _addresses(protocol, "client", named, clients),
         _addresses(protocol, "server", named, servers),
         section.number("outstanding"),
         section.seconds("transaction_timeout", protocol.transaction_timeout),
         section.choice("responses", "strict") == "lenient",
+        limits.read(functions),
     )
 
 
-def _functions(section: Section, protocol: Definition, report: Report) -> frozenset[int]:
+def _functions(section: Section, protocol: Definition, limits: RuleLimits, report: Report) -> frozenset[int]:
     texts = section.texts("functions")
-    if not texts:
+    if limits.names_tags:
+        if "functions" in section:
+            report.error(
+                section.keys["functions"], "`functions` beside `read` or `write`: they follow from the tags",
+                "leave `functions` out, or take some out with `except`",
+            )  # fmt: skip
+    elif not texts:
         hint = f"for instance functions: read; groups are {', '.join(protocol.functions.groups)}"
         report.error(section.at("functions"), f"a rule that allows {protocol.name} needs `functions`", hint)
         return frozenset()
-    named = functions_of(texts, protocol, report)
+    named = limits.tag_functions() if limits.names_tags else functions_of(texts, protocol, report)
     for text in section.texts("except"):
         out = functions_of([text], protocol, report)
         if out and not out & named:

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from conduitfw.protocols.catalogue import Catalogue
 from conduitfw.protocols.registry import PROTOCOLS
 
 
@@ -17,7 +18,8 @@ class Field:
     """One key of a section."""
 
     title: str  # what it means, for people
-    kind: str = "text"  # text | texts | number | numbers | choice | flag | date | seconds | section
+    # text | texts | number | real | numbers | quantities | choice | flag | date | seconds | section | mapping
+    kind: str = "text"
     required: bool = False
     choices: tuple[str, ...] = ()
     lowest: int = 0
@@ -34,13 +36,15 @@ def _later(title: str) -> Field:
     return Field(title, later=True, instead=_LATER)
 
 
+WORD_ORDERS = ("big", "little")  # the most, or the least significant word first
+
 TOP: dict[str, Field] = {
     "policy": Field("who stands for this policy", "section"),
     "zones": Field("the zones, by name", "section"),
     "groups": Field("names for several assets, by name", "section"),
     "conduits": Field("the conduits, by name", "section"),
     "tests": Field("what the policy has to allow and to deny, tried whenever it is read", "section"),
-    "tags": _later("points in engineering units"),
+    "tags": Field("points by their names in the plant, with limits in engineering units", "section"),
 }
 
 HEADER: dict[str, Field] = {
@@ -120,19 +124,52 @@ RULE: dict[str, Field] = {
         "lenient takes answers with another unit id (some gateways)", "choice", choices=("strict", "lenient")
     ),
     "description": Field("why the rule is there"),
-    "registers": _later("address ranges"),
-    "values": _later("limits of values"),
-    "objects": _later("DNP3 object groups and variations"),
-    "points": _later("DNP3 point indexes"),
-    "controls": _later("DNP3 control codes"),
-    "select_before_operate": _later("pairing of SELECT and OPERATE"),
-    "sub_functions": _later("sub-functions"),
-    "quantity": _later("limits of quantities"),
-    "at_most": _later("rate limits"),
-    "write": _later("writes by tag"),
-    "read": _later("reads by tag"),
+    "read": Field("tags that may be read: the functions follow from them", "texts"),
+    "write": Field("tags that may be written: the functions follow from them", "texts"),
+    "sub_functions": Field(
+        "of a function that has them, only these: {diagnostics: query, umas: [query, session]}",
+        "mapping",
+    ),
+    "registers": Field("addresses by table, and no others: {holding_registers: 200-299, coils: [1, 3]}", "mapping"),
+    "files": Field("records by file, and no others: {4: 0-99, 5-7: all}", "mapping"),
+    "quantity": Field("how many items a request may name: 1-16", "numbers"),
+    "objects": Field("DNP3 objects, and no others: g12v1, g30 (every variation), class 0-3, a group's name", "texts"),
+    "points": Field("indexes by DNP3 object group: {g12: 0-7}; groups that are not named are left alone", "mapping"),
+    "controls": Field("control codes of a CROB by name or number: [close, trip]", "texts"),
+    "select_before_operate": Field(
+        "required: an OPERATE passes only for what was selected just before", "choice", choices=("required", "optional")
+    ),
+    "values": Field("what may be written: 0-1000, or type, word_order, min, max, ranges", "quantities"),
+    "at_most": Field("requests that change something, of each client at each server: 30/min, 5/10 s"),
     "between": _later("EtherTypes between zones"),
     "type": _later("EtherTypes"),
+}
+
+TAG: dict[str, Field] = {
+    "asset": Field("whose point it is", required=True),
+    "table": Field("Modbus: coils, discrete_inputs, input_registers or holding_registers"),
+    "address": Field("Modbus: address of its (first) register or coil, from 0", "number", lowest=0, highest=65535),
+    "unit_id": Field("Modbus unit id, where the asset has several", "number", lowest=0, highest=255),
+    "group": Field("DNP3: object group that operates or shows it: g41, analog_input"),
+    "index": Field("DNP3: its index", "number", lowest=0, highest=0xFFFFFFFF),
+    "outstation": Field("DNP3: link address, where the asset does not say it", "number", lowest=0, highest=65519),
+    "type": Field("uint16, int16, uint32, int32, float32, uint64, int64, float64, where it is a register"),
+    "word_order": Field("of a number of several registers: the word that comes first", "choice", choices=WORD_ORDERS),
+    "scale": Field("engineering value = raw value * scale + offset", "real"),
+    "offset": Field("see scale", "real"),
+    "unit": Field("engineering unit, for people: C, bar, m3/h"),
+    "min": Field("lowest value that may be written, in engineering units", "real"),
+    "max": Field("highest value that may be written", "real"),
+    "max_step": Field("how far a value that is written may be from the last one seen", "real"),
+    "description": Field("what it is"),
+}
+
+VALUES: dict[str, Field] = {
+    "type": Field("uint16 (the default), int16, uint32, int32, float32, uint64, int64, float64; DNP3: number"),
+    "word_order": Field("of a number of several registers: the word that comes first", "choice", choices=WORD_ORDERS),
+    "min": Field("lowest value", "real"),
+    "max": Field("highest value", "real"),
+    "ranges": Field("or ranges: [0-10, 20 to 30]", "quantities"),
 }
 
 # Keys of inspected rules only, and the protocols they belong to; (): all of them.
@@ -144,6 +181,11 @@ INSPECTED_ONLY: dict[str, tuple[str, ...]] = {
     "responses": (),
     "unsolicited": ("dnp3",),
     **{
+        key: tuple(name for name, each in PROTOCOLS.items() if key in each.limits)
+        for protocol in PROTOCOLS.values()
+        for key in sorted(protocol.limits)
+    },
+    **{
         field.rule_field: tuple(
             name
             for name, each in PROTOCOLS.items()
@@ -154,7 +196,8 @@ INSPECTED_ONLY: dict[str, tuple[str, ...]] = {
     },
 }
 
-TEST: dict[str, Field] = {
+# What a question may say: of `explain`, and of the policy's tests.
+QUESTION: dict[str, Field] = {
     "from": Field("the client: asset or address", required=True),
     "to": Field("the server: asset or address", required=True),
     **{name: Field(f"a function of {protocol.title}") for name, protocol in PROTOCOLS.items()},
@@ -166,9 +209,31 @@ TEST: dict[str, Field] = {
     "unit": Field("Modbus unit id", "number", lowest=0, highest=255),
     "master": Field("link address of the master", "number", lowest=0, highest=65535),
     "outstation": Field("link address of the outstation", "number", lowest=0, highest=65535),
+    "sub_function": Field("sub-function, by name or number"),
+    "register": Field("Modbus address of the first item", "number", lowest=0, highest=65535),
+    "quantity": Field("how many items", "number", lowest=1, highest=65535),
+    "value": Field("what is written, or a list", "quantities"),
+    "type": Field("how the value stands in registers: uint16 (the default), int16, float32, ..."),
+    "word_order": Field("which word of it comes first", "choice", choices=WORD_ORDERS),
+    "file": Field("Modbus file number", "number", lowest=1, highest=65535),
+    "record": Field("record within the file", "number", lowest=0, highest=65535),
+    "object": Field("DNP3 object: g12v1, or g12 for any variation"),
+    "point": Field("DNP3 index", "number", lowest=0, highest=0xFFFFFFFF),
+    "control": Field("control code of a CROB, by name or number"),
+    "selected": Field("whether what is operated was selected just before", "flag"),
+    "tag": Field("a tag: where it is, and the value in engineering units"),
+}
+
+# Which of these belong to one protocol only.
+QUESTION_OF: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("unit", "sub_function", "register", "type", "word_order", "file", "record"), ("modbus",)),
+    **dict.fromkeys(("master", "outstation", "object", "point", "control", "selected"), ("dnp3",)),
+    **dict.fromkeys(("quantity", "value", "tag", "port", "transport"), tuple(PROTOCOLS)),
+}
+
+TEST: dict[str, Field] = {
+    **QUESTION,
     "expect": Field("allow or deny", "choice", required=True, choices=("allow", "deny")),
-    "register": _later("address ranges"),
-    "value": _later("limits of values"),
 }
 
 
@@ -192,6 +257,7 @@ def json_schema() -> dict[str, object]:
             "policy": _object(HEADER),
             "zones": _named(_object({**ZONE, "assets": Field(ZONE["assets"].title)}, assets=_assets())),
             "groups": _named(_list_or_one({"type": "string"})),
+            "tags": _named(_object(TAG)),
             "conduits": _named(_object(CONDUIT, rules={"type": "array", "minItems": 1, "items": _rule()})),
             "tests": {"type": "array", "items": _object(TEST)},
         },
@@ -204,7 +270,31 @@ def _assets() -> dict[str, object]:
 
 def _rule() -> dict[str, object]:
     functions = _list_or_one({"anyOf": [{"enum": function_words()}, {"type": "integer", "minimum": 0}]})
-    return _object(RULE, functions=functions, **{"except": functions})
+    detailed = {
+        protocol.functions.name(function): _words(catalogue)
+        for protocol in PROTOCOLS.values()
+        for function, catalogue in protocol.details.items()
+    }
+    controls = [protocol.controls for protocol in PROTOCOLS.values() if protocol.controls is not None]
+    rates: dict[str, object] = {"type": "string", "pattern": r"^[0-9]+ */ *[0-9]* *(s|min|h)$"}
+    return _object(
+        RULE,
+        functions=functions,
+        **{"except": functions},
+        sub_functions={"type": "object", "properties": detailed},
+        controls=_words(*controls),
+        values={"anyOf": [_value(RULE["values"]), _object(VALUES)]},
+        at_most=rates,
+    )
+
+
+def _words(*catalogues: Catalogue) -> dict[str, object]:
+    """Names, groups and numbers of these."""
+    words = ["all"]
+    for catalogue in catalogues:
+        words += [*catalogue.groups, *catalogue.by_name]
+    number = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]"}]}
+    return _list_or_one({"anyOf": [{"enum": words}, number]})
 
 
 def _named(of: dict[str, object]) -> dict[str, object]:
@@ -239,10 +329,19 @@ def _value(each: Field) -> dict[str, object]:
         return {"type": "string", "format": "date"}
     if each.kind == "seconds":
         return {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^[0-9.]+ ?(ms|s|min)?$"}]}
+    if each.kind == "real":
+        return {"type": "number"}
     if each.kind == "numbers":
-        return _list_or_one(
-            {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+-[0-9]+$"}]}
-        )
+        return _NUMBERS
+    if each.kind == "quantities":
+        return _list_or_one({"anyOf": [{"type": "number"}, {"type": "string", "pattern": "^[-+]?[0-9]"}]})
+    if each.kind == "mapping":
+        return _named(_list_or_one({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string"}]}))
     if each.kind == "texts":
         return _list_or_one({"type": "string"})
     return {"type": ["string", "number"]}
+
+
+_NUMBERS = _list_or_one(
+    {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+-[0-9]+$"}]}
+)

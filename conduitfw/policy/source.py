@@ -191,6 +191,39 @@ class Section:
             if field.required and name not in self.nodes:
                 report.error(self.place, f"{what} needs `{name}`: {field.title}")
 
+    @classmethod
+    def of(
+        cls, words: Mapping[str, str | list[str]], what: str, fields: Mapping[str, Field], report: Report
+    ) -> Section:
+        """A section of words that stand in no file: what somebody asks on the command line."""
+        mark = yaml.Mark("", 0, 0, 0, None, 0)
+
+        def scalar(word: str) -> yaml.ScalarNode:
+            return yaml.ScalarNode(_STRING, word, mark, mark, style='"')
+
+        pairs = []
+        for key, word in words.items():
+            value = (
+                scalar(word)
+                if isinstance(word, str)
+                else yaml.SequenceNode("tag:yaml.org,2002:seq", [scalar(each) for each in word], mark, mark)
+            )
+            pairs.append((scalar(key), value))
+        node = yaml.MappingNode("tag:yaml.org,2002:map", pairs, mark, mark)
+        return cls(node, "", what, fields, report, place_of(node, ""))
+
+    def names(self, name: str) -> Section:
+        """A mapping whose keys are names that the policy gives, or words that its reader looks up."""
+        return Section(self.nodes.get(name), self.file, f"`{name}`", None, self.report, self.at(name))
+
+    def section(self, name: str, fields: Mapping[str, Field]) -> Section:
+        """A mapping of fields."""
+        return Section(self.nodes.get(name), self.file, f"`{name}`", fields, self.report, self.at(name))
+
+    def is_mapping(self, name: str) -> bool:
+        """Whether the value of this key is a mapping."""
+        return isinstance(self.nodes.get(name), yaml.MappingNode)
+
     def _read(self, node: yaml.MappingNode, merged: set[str]) -> None:
         fields = self._fields
         inherited: list[yaml.Node] = []
@@ -296,6 +329,16 @@ class Section:
             return default
         return value
 
+    def real(self, name: str) -> float | None:
+        """Any number."""
+        found = self.scalar(name)
+        if found is None:
+            return None
+        if not re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?", found.value):
+            self.report.error(found.place, f"`{name}` is a number, not {found.value!r}", "for instance 20 or -0.5")
+            return None
+        return float(found.value)
+
     def seconds(self, name: str, default: float) -> float:
         """A time: a number of seconds, or with a unit (500 ms, 10 s, 2 min)."""
         found = self.scalar(name)
@@ -340,7 +383,7 @@ class Section:
 
     def sections(self, name: str, what: str, fields: Mapping[str, Field]) -> list[tuple[str, Section]]:
         """A mapping of names to sections."""
-        names = Section(self.nodes.get(name), self.file, f"`{name}`", None, self.report, self.at(name))
+        names = self.names(name)
         return [
             (each, Section(node, self.file, f"{what} {each}", fields, self.report, names.keys[each]))
             for each, node in names.nodes.items()

@@ -230,8 +230,8 @@ class Definition:
     quiet: frozenset[int]
     # asked(function, question) -> the items of such a request.
     asked: Callable[[int, Asked], Sequence[Item]]
-    # Keys of a tag that say where it is, and what they say: (space's key, point's key).
-    tag_keys: tuple[str, str]
+    # Keys of a tag that say where it is: of its space, its point, and the server's part of its units' address.
+    tag_keys: tuple[str, str, str]
     # tag_functions(space, width, writes) -> the functions that read or write such a point.
     tag_functions: Callable[[int, int, bool], frozenset[int]]
     # How a tag's `type` makes numbers of raw values, by name.
@@ -242,6 +242,7 @@ class Definition:
     details: Mapping[int, Catalogue] = field(default_factory=dict)
     # Control codes, where the protocol has them.
     controls: Catalogue | None = None
+    controls_at: int = 0  # space << 8 | variation of the usual object with a control code
     # space -> the spaces in which the server tells what its points are now, itself included.
     shown_in: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     # function -> functions without which it does no good, allowed with it to the same addresses.

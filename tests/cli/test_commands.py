@@ -56,9 +56,9 @@ EXPLAIN = [
     (["--from", "10.99.0.1", "--to", "plc-b", "--modbus", "3"], 1, "No conduit names"),
     (["--from", "hmi-2", "--to", "plc-b", "--modbus", "3"], 2, "did you mean hmi-1?"),
     (["--from", "hmi-1", "--to", "plc-b", "--modbus", "reed_coils"], 2, "did you mean read_coils (1)?"),
-    (["--from", "hmi-1", "--to", "plc-b"], 2, "ask one thing"),
-    (["--from", "hmi-1", "--to", "plc-b", "--modbus", "3", "--tcp", "80"], 2, "ask one thing"),
-    (["--from", "hmi-1", "--to", "plc-b", "--modbus", "3", "--master", "1"], 2, "--master means nothing"),
+    (["--from", "hmi-1", "--to", "plc-b"], 2, "asks one thing"),
+    (["--from", "hmi-1", "--to", "plc-b", "--modbus", "3", "--tcp", "80"], 2, "asks one thing"),
+    (["--from", "hmi-1", "--to", "plc-b", "--modbus", "3", "--master", "1"], 2, "`master` means nothing"),
 ]
 
 
@@ -130,8 +130,11 @@ class TestReplay:
             (3, "deny", None, "no-conduit"),
         ]
         assert lines[0]["units"] == [
-            {"protocol": "modbus", "kind": "request", "function": 3, "name": "read_holding_registers", "unit": 1}
-        ]
+            {
+                "protocol": "modbus", "kind": "request", "function": 3, "name": "read_holding_registers", "unit": 1,
+                "items": [{"table": "holding_registers", "address": 0, "quantity": 2, "writes": False}],
+            }
+        ]  # fmt: skip
         assert (lines[0]["src"], lines[0]["dst"], lines[0]["src_port"], lines[0]["dst_port"]) == (
             "10.10.0.11", "10.20.0.5", 40000, 502,
         )  # fmt: skip

@@ -18,7 +18,7 @@ from conduitfw.runtime.messages import EngineKind, EngineNotice, FlowNotice
 
 DENIED = FlowNotice(
     "denied", 100.0, 6, "10.0.1.11", 40000, "10.0.2.5", 502, True, "scada-to-cell", False, "modbus", "", "no-rule",
-    "request", 16, "write_multiple_registers", (3,), "reset", ("scada", "cell"),
+    "request", (3,), {"function": 16, "name": "write_multiple_registers", "unit": 3}, "", "reset", ("scada", "cell"),
 )  # fmt: skip
 
 
@@ -51,6 +51,17 @@ def test_a_denial_in_ecs() -> None:
     }
 
 
+def test_a_denial_says_what_it_is_about() -> None:
+    described = {**DENIED.described, "items": [{"table": "holding_registers", "address": 120, "quantity": 2}]}
+    found = document(
+        changed(reason="tag-limit", described=described, detail="setpoint TIC-101 42.0 -> 95.0 C is above 80")
+    )
+    assert found["event"]["reason"] == (
+        "The value to be written is outside of the point's limits: setpoint TIC-101 42.0 -> 95.0 C is above 80"
+    )
+    assert found["conduitfw"]["unit"]["items"] == described["items"]
+
+
 def test_the_time_is_the_wall_clock_in_utc() -> None:
     stamp = document(changed(time=time.monotonic()))["@timestamp"]
     assert stamp.endswith("+00:00")
@@ -73,8 +84,8 @@ def test_a_monitored_conduit_says_what_would_have_been() -> None:
 
 
 def test_start_and_end_of_a_flow() -> None:
-    start = document(changed(kind="flow-start", reason="", unit="", function=-1, action=""))
-    end = document(changed(kind="flow-end", reason="", unit="", function=-1, action=""))
+    start = document(changed(kind="flow-start", reason="", unit="", described={}, action=""))
+    end = document(changed(kind="flow-end", reason="", unit="", described={}, action=""))
     assert start["event"]["type"] == ["connection", "start"]
     assert end["event"]["type"] == ["connection", "end"]
     assert start["event"]["dataset"] == "conduitfw.flows"
@@ -109,7 +120,13 @@ def test_equal_denials_are_folded_and_counted() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"function": 6}, {"address": (4,)}, {"client": "10.0.1.12"}, {"reason": "gap"}, {"from_client": False}],
+    [
+        {"described": {"function": 6}},
+        {"address": (4,)},
+        {"client": "10.0.1.12"},
+        {"reason": "gap"},
+        {"from_client": False},
+    ],
     ids=str,
 )
 def test_other_denials_are_not_folded(fields: dict[str, Any]) -> None:
@@ -163,7 +180,7 @@ def test_a_full_disk_loses_events_and_says_so_afterwards(tmp_path: Path) -> None
     path = tmp_path / "events.jsonl"
     log = EventLog("/dev/full")
     log.put(DENIED)
-    log.put(changed(function=6))
+    log.put(changed(described={"function": 6}))
     log.tick(0)
     assert log.figures() == {"written": 0, "folded": 0, "unwritten": 2}
     log._path = str(path)  # space again
@@ -192,7 +209,7 @@ def test_a_line_cut_by_a_full_disk_stays_alone(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:20]))
     log.put(DENIED)
     monkeypatch.undo()
-    log.put(changed(function=6))
+    log.put(changed(described={"function": 6}))
     first, second = path.read_text().splitlines()
     assert len(first) == 20 and json.loads(second)["conduitfw"]["unit"]["function"]["code"] == 6
 
@@ -203,7 +220,7 @@ def test_a_file_moved_away_is_begun_anew(tmp_path: Path) -> None:
     log.put(DENIED)
     path.rename(tmp_path / "events.jsonl.old")
     log.tick(0)
-    log.put(changed(function=6))
+    log.put(changed(described={"function": 6}))
     assert len(lines(path)) == 1 and len(lines(tmp_path / "events.jsonl.old")) == 1
 
 
@@ -211,7 +228,7 @@ def test_the_log_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     log = EventLog(str(path), file_max=20000)
     for number in range(400):
-        log.put(changed(function=number))
+        log.put(changed(described={"function": number}))
         log.tick(0)
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 45000
     assert sorted(file.name for file in tmp_path.iterdir()) == ["events.jsonl", "events.jsonl.1"]

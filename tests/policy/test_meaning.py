@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from conduitfw.policy.compile import TCP, UDP, Tables, compile_policy
-from conduitfw.policy.explain import Question, explain
+from conduitfw.policy.explain import explain
+from conduitfw.policy.model import Rule
+from conduitfw.policy.questions import Question
 from conduitfw.protocols import Kind, Unit
 from conduitfw.reasons import Reason
 from tests.policy.text import GOOD, load, told
@@ -27,7 +29,9 @@ def allowed(
     tables: Tables, client: str, server: str, function: int, *address: int, port: int = 502, transport: int = TCP
 ) -> bool:
     channel = tables.channel(transport, ip_address(client).packed, ip_address(server).packed, port)
-    return channel is not None and channel.rule_for(Unit(Kind.REQUEST, function, address, 12)) is not None
+    return channel is not None and isinstance(
+        channel.decide(Unit(Kind.REQUEST, function, address, 12), None, 0.0), Rule
+    )
 
 
 FUNCTIONS = [

@@ -26,7 +26,7 @@ ERRORS = [
     # Keys
     ("an unknown key", changed("    owner: us\n", "    ownr: us\n"), "25:5: unknown key `ownr` in conduit line; did you mean owner?"),
     ("a missing key", changed("    to: cell\n", ""), "21:3: conduit line needs `to`"),
-    ("a key of a later version", with_rule(RULE + ", registers: 1-2"), "`registers` is not there yet"),
+    ("a key of a later version", with_rule(RULE + ", between: [scada, cell]"), "`between` is not there yet"),
     ("a wrong version", changed("version: 1,", "version: 2,"), "1:19: `version` is 2; 1 to 1"),
     ("no header", changed('policy: {version: 1, site: works, owner: us, revision: "1"}\n', ""), "the policy has no header"),
     # Values
@@ -88,7 +88,7 @@ ERRORS = [
      "32:5: the test expects allow, the policy says the opposite; No rule"),
     ("a test that fails the other way", GOOD + "tests:\n  - {from: hmi-1, to: plc-b, modbus: 3, expect: deny}\n",
      "the rule 'reads' allows it"),
-    ("a test that asks nothing", GOOD + "tests:\n  - {from: hmi-1, to: plc-b, expect: deny}\n", "a test asks one thing"),
+    ("a test that asks nothing", GOOD + "tests:\n  - {from: hmi-1, to: plc-b, expect: deny}\n", "a question asks one thing"),
 ]  # fmt: skip
 
 

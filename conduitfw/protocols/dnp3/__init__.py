@@ -103,10 +103,11 @@ DNP3 = Definition(
     addressed=frozenset(range(256)),
     quiet=QUIET,
     asked=asked,
-    tag_keys=("group", "index"),
+    tag_keys=("group", "index", "outstation"),
     tag_functions=tag_functions,
     encodings={"number": NUMBER},
     encodings_of=lambda group: ("number",) if group in NUMBERED else (),
     controls=CONTROL_CODES,
+    controls_at=BINARY_OUTPUT_COMMAND << 8 | 1,
     shown_in=SHOWN_IN,
 )  # fmt: skip

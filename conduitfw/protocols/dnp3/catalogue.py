@@ -174,7 +174,7 @@ INDICATIONS = Catalogue(
 
 # The whole octet of a CROB: trip-close code in bits 7 and 6, clear in 5, queue in 4, operation in 3 to 0.
 CONTROL_CODES = Catalogue(
-    "control",
+    "control code",
     (
         Entry(0x00, "nul", "Nothing"),
         Entry(0x01, "pulse_on", "Pulse on"),

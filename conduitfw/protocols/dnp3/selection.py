@@ -25,7 +25,7 @@ def digest(before: bytes, octets: bytes, at: int) -> bytes:
 class Selection:
     """The last SELECT that was sent on to an outstation. An OPERATE uses it up."""
 
-    __slots__ = ("digest", "pair", "sequence", "sent")
+    __slots__ = ("digest", "pair", "sent", "sequence")
 
     def __init__(self, pair: int, sequence: int, sent: float, digest: bytes) -> None:
         self.pair = pair  # master << 16 | outstation

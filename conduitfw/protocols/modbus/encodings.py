@@ -15,7 +15,8 @@ from conduitfw.protocols.numbers import shortest
 
 # By name, the code of the struct module.
 _REGISTER_TYPES = {
-    "uint16": "H", "int16": "h", "uint32": "I", "int32": "i", "float32": "f", "uint64": "Q", "int64": "q", "float64": "d",
+    "uint16": "H", "int16": "h", "uint32": "I", "int32": "i", "float32": "f",
+    "uint64": "Q", "int64": "q", "float64": "d",
 }  # fmt: skip
 _MOST = dict(zip("fd", struct.unpack("!fd", bytes.fromhex("7f7fffff7fefffffffffffff")), strict=True))
 

@@ -7,6 +7,7 @@ code in `data`, as in adu.py; the PDU is known to be well formed.
 from __future__ import annotations
 
 import struct
+
 from conduitfw.protocols import UNSAID, Asked, Item
 from conduitfw.protocols.modbus.catalogue import (
     BIT_TABLES,
