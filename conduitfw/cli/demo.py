@@ -69,6 +69,7 @@ def _json(shown: Any) -> dict[str, Any]:
                 "executed": list(each.executed),
                 "good": each.good,
                 "why": each.why,
+                "told": each.told,
             }
             for each in shown.results
         ],
@@ -80,7 +81,8 @@ def _print(shown: Any) -> None:
     table = Table("by", "tried", "expected", "at the client", "executed by the server", "")
     for each in shown.results:
         executed = ", ".join(str(code) for code in each.executed) or "nothing"
-        mark = "[green]as expected[/]" if each.good else f"[red]NOT as expected: {each.why}[/]"
+        told = f", {each.told}" if each.told else ""
+        mark = f"[green]as expected[/]{told}" if each.good else f"[red]NOT as expected: {each.why}[/]"
         table.add_row(each.row.by, each.row.tried, each.row.expected, each.detail, executed, mark)
     console = Console(width=None if Console().is_terminal else 170)
     console.print(table)

@@ -90,7 +90,7 @@ def _end(address: str, port: int | None) -> str:
 
 def _print(line: Line) -> None:
     ends = f"{_end(line.source, line.source_port)} > {_end(line.destination, line.destination_port)}"
-    why = line.reason.sentence if line.reason is not None else line.rule or ""
+    why = line.reason.told(line.detail) if line.reason is not None else line.rule or ""
     units = "; ".join(_describe(unit) for unit in line.units)
     click.echo(f"{line.packet:>6} {line.verdict.value:<6} {ends}  {units}{'  ' if units and why else ''}{why}".rstrip())
 
@@ -98,8 +98,18 @@ def _print(line: Line) -> None:
 def _describe(unit: dict[str, object]) -> str:
     rest = {key: value for key, value in unit.items() if key not in ("protocol", "kind", "function", "name", "reason")}
     words = [str(unit["protocol"]), str(unit["kind"]), str(unit.get("name") or unit.get("function") or "")]
-    words += [f"{key} {value}" for key, value in rest.items()]
+    words += [f"{key} {_plain(rest.get(f'{key}_name', value))}" for key, value in rest.items() if key[-5:] != "_name"]
     return " ".join(word for word in words if word)
+
+
+def _plain(value: object) -> str:
+    """A value of a description on one line: mappings as key=value, lists joined."""
+    if isinstance(value, dict):
+        named = ((key, value.get(f"{key}_name", each)) for key, each in value.items() if key[-5:] != "_name")
+        return " ".join(f"{key}={_plain(each)}" for key, each in named)
+    if isinstance(value, list):
+        return "[" + ", ".join(_plain(each) for each in value) + "]"
+    return str(value)
 
 
 def _print_summary(summary: Summary) -> None:

@@ -15,7 +15,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 PATIENCE = 1.5  # seconds: what is not answered by then was stopped
@@ -45,7 +45,9 @@ def hidden(transaction: int = 2) -> tuple[bytes, bytes]:
     return outer[: -len(inner)], outer[-len(inner) :]
 
 
-async def modbus(source: str, host: str, port: int, function: int, **_: Any) -> tuple[bool, str]:
+async def modbus(
+    source: str, host: str, port: int, function: int, address: int = 0, values: Sequence[int] = (1, 2, 3), **_: Any
+) -> tuple[bool, str]:
     """One request by pymodbus."""
     from pymodbus.client import AsyncModbusTcpClient
     from pymodbus.exceptions import ModbusException
@@ -54,12 +56,12 @@ async def modbus(source: str, host: str, port: int, function: int, **_: Any) -> 
         host, port=port, source_address=(source, 0), timeout=PATIENCE, retries=0, reconnect_delay=0
     )
     calls: dict[int, Callable[[], Awaitable[Any]]] = {
-        1: lambda: client.read_coils(0, count=8, device_id=1),
-        3: lambda: client.read_holding_registers(0, count=2, device_id=1),
-        5: lambda: client.write_coil(0, True, device_id=1),
-        6: lambda: client.write_register(0, 5, device_id=1),
+        1: lambda: client.read_coils(address, count=8, device_id=1),
+        3: lambda: client.read_holding_registers(address, count=2, device_id=1),
+        5: lambda: client.write_coil(address, True, device_id=1),
+        6: lambda: client.write_register(address, values[0], device_id=1),
         8: lambda: client.diag_query_data(b"\x00\x01", device_id=1),
-        16: lambda: client.write_registers(0, [1, 2, 3], device_id=1),
+        16: lambda: client.write_registers(address, list(values), device_id=1),
     }
     try:
         if not await asyncio.wait_for(client.connect(), PATIENCE):
@@ -82,7 +84,15 @@ def speak_from(source: str, host: str) -> None:
 
 
 async def dnp3(
-    source: str, host: str, port: int, function: str, master: int, outstation: int, **_: Any
+    source: str,
+    host: str,
+    port: int,
+    function: str,
+    master: int,
+    outstation: int,
+    control: str = "latch_on",
+    index: int = 0,
+    **_: Any,
 ) -> tuple[bool, str]:
     """One request by dnp3py's master."""
     from dnp3.application.builder import build_cold_restart_request
@@ -92,14 +102,14 @@ async def dnp3(
     handler = DefaultSOEHandler()
     station = Master(handler=handler, config=MasterConfig(address=master, outstation_address=outstation))
     runner = MasterTcpRunner(master=station, host=host, port=port, response_timeout=PATIENCE)
-    control = station.command_builder().latch_on(0)
+    command = getattr(station.command_builder(), control)(index)
     requests: dict[str, Callable[[], list[Any]]] = {
         "read": lambda: [station.build_integrity_poll()],
         "select_operate": lambda: [
-            station.build_select(control.build_select()),
-            station.build_operate(control.build_operate()),
+            station.build_select(command.build_select()),
+            station.build_operate(command.build_operate()),
         ],
-        "direct_operate": lambda: [station.build_direct_operate(control.build_direct_operate())],
+        "direct_operate": lambda: [station.build_direct_operate(command.build_direct_operate())],
         "cold_restart": lambda: [build_cold_restart_request(station.next_request_sequence())],
     }
     try:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from conduitfw.demo.clients import MASK_WRITE, READ, WRITE_COILS, adu, hidden
+from conduitfw.demo.servers import SETPOINT
 
 HMI, ENGINEERING, STRANGER = "10.10.0.11", "10.10.0.20", "10.10.0.66"
 PLC, RTU = "10.20.0.5", "10.20.0.9"
@@ -33,8 +36,13 @@ class Row:
         return "stopped behind it" if self.executed else "stopped"
 
 
-def _modbus(source: str, function: int) -> dict[str, Any]:
-    return {"kind": "modbus", "source": source, "host": PLC, "port": MODBUS_PORT, "function": function}
+def _modbus(source: str, function: int, address: int = 0, values: Sequence[int] = (1, 2, 3)) -> dict[str, Any]:
+    return {"kind": "modbus", "source": source, "host": PLC, "port": MODBUS_PORT, "function": function,
+            "address": address, "values": values}  # fmt: skip
+
+
+def _setpoint(celsius: float) -> dict[str, Any]:
+    return _modbus(HMI, 16, SETPOINT, struct.unpack(">HH", struct.pack(">f", celsius)))
 
 
 def _pieces(source: str, answers: int, *parts: bytes) -> dict[str, Any]:
@@ -42,9 +50,9 @@ def _pieces(source: str, answers: int, *parts: bytes) -> dict[str, Any]:
             "parts": [part.hex() for part in parts]}  # fmt: skip
 
 
-def _dnp3(source: str, master: int, function: str) -> dict[str, Any]:
+def _dnp3(source: str, master: int, function: str, control: str = "latch_on", index: int = 0) -> dict[str, Any]:
     return {"kind": "dnp3", "source": source, "host": RTU, "port": DNP3_PORT, "function": function,
-            "master": master, "outstation": 10}  # fmt: skip
+            "master": master, "outstation": 10, "control": control, "index": index}  # fmt: skip
 
 
 def _socket(kind: str, source: str, host: str, port: int) -> dict[str, Any]:
@@ -60,8 +68,14 @@ _READ, _WRITE, _MASK = adu(READ), adu(WRITE_COILS, 2), adu(MASK_WRITE, 3)
 ROWS: tuple[Row, ...] = (
     Row("Modbus read (3)", "HMI, pymodbus", _modbus(HMI, 3), "plc", (3,), True),
     Row("Modbus read (3)", "HMI, mbpoll", _mbpoll(3), "plc", (3,), True),
-    Row("Modbus write (6)", "HMI, mbpoll", _mbpoll(6), "plc", (), False, denial="no-rule"),
-    Row("Modbus write (16)", "HMI, pymodbus", _modbus(HMI, 16), "plc", (), False, denial="no-rule"),
+    Row("speed, in register 0", "HMI, mbpoll", _mbpoll(6), "plc", (), False, denial="point"),
+    Row("Modbus write (16)", "HMI, pymodbus", _modbus(HMI, 16), "plc", (), False, denial="point"),
+    Row("speed of 500 (6, register 40)", "HMI, pymodbus", _modbus(HMI, 6, 40, (500,)), "plc", (6,), True),
+    Row("speed of 5000", "HMI, pymodbus", _modbus(HMI, 6, 40, (5000,)), "plc", (), False, denial="value"),
+    Row("set point TIC-101 is read", "HMI, pymodbus", _modbus(HMI, 3, SETPOINT), "plc", (3,), True),
+    Row("set point 42 -> 95 C", "HMI, pymodbus", _setpoint(95), "plc", (), False, denial="tag-limit"),
+    Row("set point 42 -> 60 C", "HMI, pymodbus", _setpoint(60), "plc", (), False, denial="tag-step"),
+    Row("set point 42 -> 45 C", "HMI, pymodbus", _setpoint(45), "plc", (16,), True),
     Row("Modbus write (16)", "engineering, pymodbus", _modbus(ENGINEERING, 16), "plc", (16,), True),
     Row("Modbus diagnostics (8)", "engineering, pymodbus", _modbus(ENGINEERING, 8), "plc", (), False, denial="no-rule"),
     Row("read in three segments", "HMI", _pieces(HMI, 1, _READ[:3], _READ[3:9], _READ[9:]), "plc", (3,), True),
@@ -84,6 +98,24 @@ ROWS: tuple[Row, ...] = (
     Row("DNP3 direct operate (5)", "HMI, dnp3py", _dnp3(HMI, 1, "direct_operate"), "rtu", (), False, denial="no-rule"),
     Row("DNP3 read as master 7", "HMI, dnp3py", _dnp3(HMI, 7, "read"), "rtu", (), False, denial="no-rule-address"),
     Row("DNP3 select and operate", "engineering, dnp3py", _dnp3(ENGINEERING, 2, "select_operate"), "rtu", (3, 4), True),
+    Row(
+        "DNP3 pulse instead of latch",
+        "engineering, dnp3py",
+        _dnp3(ENGINEERING, 2, "select_operate", "pulse_on"),
+        "rtu",
+        (),
+        False,
+        denial="control",
+    ),
+    Row(
+        "DNP3 select of point 5",
+        "engineering, dnp3py",
+        _dnp3(ENGINEERING, 2, "select_operate", index=5),
+        "rtu",
+        (),
+        False,
+        denial="point",
+    ),
     Row(
         "DNP3 restart (13)",
         "engineering, dnp3py",

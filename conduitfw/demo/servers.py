@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 MODBUS_UNIT = 1
+SETPOINT = 120  # address of the tag's first register
 DNP3_OUTSTATION = 10
 
 
@@ -28,7 +29,7 @@ class Record:
 
 
 async def modbus(address: str, port: int, record: Record) -> None:
-    """A Modbus/TCP server with 1,000 registers and coils each."""
+    """A Modbus/TCP server with 1,000 registers and coils each; a set point of 42.0 stands in two of them."""
     from pymodbus.pdu import ModbusPDU
     from pymodbus.server import ModbusTcpServer
     from pymodbus.simulator import DataType, SimData, SimDevice
@@ -38,9 +39,13 @@ async def modbus(address: str, port: int, record: Record) -> None:
             record.add(pdu.function_code)
         return pdu
 
-    registers = SimData(0, count=1000, values=17, datatype=DataType.REGISTERS)
+    registers = [
+        SimData(0, count=SETPOINT, values=17, datatype=DataType.REGISTERS),
+        SimData(SETPOINT, values=42.0, datatype=DataType.FLOAT32),
+        SimData(SETPOINT + 2, count=998 - SETPOINT, values=17, datatype=DataType.REGISTERS),
+    ]
     bits = SimData(0, count=1000, values=True, datatype=DataType.BITS)
-    device = SimDevice(MODBUS_UNIT, ([bits], [bits], [registers], [registers]))
+    device = SimDevice(MODBUS_UNIT, ([bits], [bits], registers, registers))
     server = ModbusTcpServer(device, address=(address, port), trace_pdu=trace)
     await server.serve_forever(background=True)
     print("ready", flush=True)

@@ -32,6 +32,7 @@ class Result:
     executed: tuple[int, ...]
     good: bool
     why: str  # where it is not
+    told: str = ""  # what the event of a denial said: its code, and what it was about
 
 
 class Stage:
@@ -131,13 +132,22 @@ def try_row(row: Row, stage: Stage, firewall: Firewall) -> Result:
         problems.append("it was answered" if answer["answered"] else "it was not answered")
     if row.counter and firewall.counter(row.counter) <= counted:
         problems.append(f"the kernel's counter {row.counter} did not grow")
-    if row.denial and row.denial not in _reasons(firewall.events()[told:]):
+    denials = _denials(firewall.events()[told:])
+    if row.denial and row.denial not in denials:
         problems.append(f"no event says {row.denial}")
-    return Result(row, bool(answer["answered"]), str(answer["detail"]), executed, not problems, "; ".join(problems))
+    said = f"{row.denial}: {denials[row.denial]}" if denials.get(row.denial) else row.denial
+    return Result(
+        row, bool(answer["answered"]), str(answer["detail"]), executed, not problems, "; ".join(problems), said
+    )
 
 
-def _reasons(events: list[dict[str, Any]]) -> set[str]:
-    return {str(event["event"].get("code", "")) for event in events}
+def _denials(events: list[dict[str, Any]]) -> dict[str, str]:
+    """By the codes of the reasons, what each was about."""
+    return {
+        str(event["event"]["code"]): str(event["conduitfw"].get("detail", ""))
+        for event in events
+        if "code" in event["event"]
+    }
 
 
 @dataclass(frozen=True)

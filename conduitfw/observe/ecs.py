@@ -118,6 +118,8 @@ def _flow(notice: FlowNotice) -> dict[str, Any]:
         "direction": "from-client" if notice.from_client else "from-server",
         "zones": {"from": notice.zones[0], "to": notice.zones[1]},
     }
+    if notice.detail:
+        own["detail"] = notice.detail
     if notice.unit:
         address = _address(notice)
         described = {name: value for name, value in notice.described.items() if name not in address}

@@ -42,6 +42,7 @@ class Line:
     rule: str | None
     conduit: str | None
     reason: Reason | None
+    detail: str  # what the reason is about in this very packet
     units: list[dict[str, object]]
 
     def as_json(self) -> dict[str, object]:
@@ -57,6 +58,7 @@ class Line:
             "rule": self.rule,
             "conduit": self.conduit,
             "reason": self.reason.code if self.reason is not None else None,
+            "detail": self.detail or None,
             "units": self.units,
         }
 
@@ -196,6 +198,7 @@ def _line(number: int, time: float, data: bytes, outcome: Outcome, view: KernelV
         rule,
         conduit,
         reason,
+        outcome.detail if reason is outcome.reason else "",
         units,
     )
 
@@ -210,5 +213,16 @@ def _other_line(number: int, time: float, datagram: Datagram | None, view: Kerne
         allowed = view is None or view.may_resolve(*ends)
     verdict = Verdict.ACCEPT if allowed else Verdict.DENY
     return Line(
-        number, time, source, None, destination, None, verdict, None, None, None if allowed else Reason.NO_CONDUIT, []
+        number,
+        time,
+        source,
+        None,
+        destination,
+        None,
+        verdict,
+        None,
+        None,
+        None if allowed else Reason.NO_CONDUIT,
+        "",
+        [],
     )

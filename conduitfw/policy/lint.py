@@ -106,6 +106,7 @@ def _covers(wide: Rule, narrow: Rule) -> bool:
         return narrow.inspection is wide.inspection
     return (
         narrow.inspection.functions <= wide.inspection.functions
+        and all(limit in narrow.inspection.limits for limit in wide.inspection.limits)
         and _addresses_cover(wide.inspection.client_addresses, narrow.inspection.client_addresses)
         and _addresses_cover(wide.inspection.server_addresses, narrow.inspection.server_addresses)
     )

@@ -140,16 +140,16 @@ class _Index:
             for ordered in [sorted(found, key=lambda tag: tag.point)]
         }
 
-    def touched(self, item: Item, unit: Unit) -> Iterator[Tag]:
-        """The tags that an item touches, in the order of their points."""
-        found = self._by_space.get(item.space)
-        if found is None or item.first == UNSAID:
+    def touched(self, space: int, first: int, last: int, unit: Unit) -> Iterator[Tag]:
+        """The tags that a range of points touches, in the order of their points."""
+        found = self._by_space.get(space)
+        if found is None:
             return
         points, tags = found
-        place = bisect_right(points, item.first - _WIDEST)
-        while place < len(tags) and points[place] <= item.last:
+        place = bisect_right(points, first - _WIDEST)
+        while place < len(tags) and points[place] <= last:
             tag = tags[place]
-            if tag.last >= item.first and (tag.unit is None or tag.unit == unit.address[tag.protocol.server_field]):
+            if tag.last >= first and (tag.unit is None or tag.unit == unit.address[tag.protocol.server_field]):
                 yield tag
             place += 1
 
@@ -171,7 +171,7 @@ class TagLimits:
         for item in unit.items():
             if not item.writes or item.values == ():
                 continue
-            for tag in self._points.touched(item, unit):
+            for tag in self._points.touched(item.space, item.first, item.last, unit):
                 if not tag.limited:
                     continue
                 if tag.point < item.first or tag.last > item.last:
@@ -220,7 +220,7 @@ class TagLimits:
 
     @staticmethod
     def _whole(index: _Index, item: Item, unit: Unit) -> Iterator[Tag]:
-        for tag in index.touched(item, unit):
+        for tag in index.touched(item.space, item.first, item.last, unit):
             if tag.limited and item.first <= tag.point and tag.last <= item.last:
                 yield tag
 
@@ -252,17 +252,18 @@ class Named(Limit):
 
     def refuses(self, unit: Unit, ledger: Ledger | None, now: float) -> Refusal | None:
         for item in unit.items():
-            index = self._write if item.writes else self._read
             if item.first == UNSAID:
                 continue
-            place = item.first
-            for tag in index.touched(item, unit):
+            index = self._write if item.writes else self._read
+            unsaid = item.last < item.first  # how many is left open: is there such a tag?
+            place, last = item.first, max(item.first, item.last)
+            for tag in index.touched(item.space, place, last, unit):
                 if tag.point > place or (item.writes and tag.point != place):
                     break
                 place = tag.last + 1
-            where = f"{self.protocol.spaces.name(item.space)} {said(item.first, item.last)}"
-            if place <= item.last:
+            where = f"{self.protocol.spaces.name(item.space)} {said(item.first, last)}"
+            if place <= last:
                 return self._no(Reason.POINT, f"{where} is none of the tags that the rule names")
-            if item.writes and place != item.last + 1:
+            if item.writes and not unsaid and place != last + 1:
                 return self._no(Reason.TAG_PART, f"{where} is a part of a tag")
         return None
