@@ -1,7 +1,7 @@
 # Two commands do all the set-up they need: `make demo` and `make test`.
 VENV := .venv/bin
 
-.PHONY: demo test lint types tests format clean
+.PHONY: demo test lint types tests docs format clean
 
 demo: ## two zones in network namespaces, real clients and servers, a table of what passed and what did not
 	@tools/setup demo
@@ -21,6 +21,9 @@ types:
 
 tests:
 	$(VENV)/python -m pytest
+
+docs: ## the generated page
+	$(VENV)/python -m conduitfw.protocols.page >docs/names.md
 
 format: ## what `lint` wants
 	$(VENV)/ruff check --fix .

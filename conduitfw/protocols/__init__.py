@@ -238,6 +238,8 @@ class Definition:
     encodings: Mapping[str, Encoding]
     # encodings_of(space) -> the names of those that a point there may have, its default first; (): no numbers there.
     encodings_of: Callable[[int], tuple[str, ...]]
+    # All that the protocol publishes, by what it is, for the page of the documentation (page.py).
+    published: Mapping[str, Catalogue]
     # Sub-functions, by the function that has them.
     details: Mapping[int, Catalogue] = field(default_factory=dict)
     # Control codes, where the protocol has them.

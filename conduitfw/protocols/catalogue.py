@@ -28,7 +28,7 @@ class Catalogue:
     def __init__(
         self, what: str, entries: Iterable[Entry], highest: int, groups: Mapping[str, str] | None = None
     ) -> None:
-        """`what`: one of them, for people. `highest`: the largest number a rule may give.
+        """`what`: one of them, for people. `highest`: the largest number a rule may give; 0: it gives names.
 
         `groups`: name -> what it means, for people.
         """

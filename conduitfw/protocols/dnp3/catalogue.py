@@ -467,6 +467,17 @@ def _read_objects() -> tuple[Catalogue, dict[int, Layout]]:
 # Groups by number and name; layouts by group << 8 | variation. Variation 0 asks for any, and has none.
 OBJECT_GROUPS, LAYOUTS = _read_objects()
 
+# The variations that differ from each other, by group << 8 | variation.
+OBJECTS = Catalogue(
+    "object",
+    (
+        Entry(key, f"g{key >> 8}v{key & 0xFF}", f"{OBJECT_GROUPS.by_number[key >> 8].title}: {layout.title}")
+        for key, layout in LAYOUTS.items()
+        if key >> 8 not in _WHOLE
+    ),
+    0,
+)
+
 BINARY_OUTPUT, BINARY_OUTPUT_COMMAND = 10, 12
 ANALOG_DEADBAND, ANALOG_STATUS, ANALOG_OUTPUT = 34, 40, 41
 TIME, CLASS, FILE, AUTHENTICATION = 50, 60, 70, 120

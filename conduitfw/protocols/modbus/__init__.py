@@ -68,5 +68,11 @@ MODBUS = Definition(
     tag_functions=points.tag_functions,
     encodings=ENCODINGS,
     encodings_of=encodings_of,
+    published={
+        "Functions": FUNCTIONS,
+        **{f"Sub-functions of {FUNCTIONS.name(number)} ({number})": each for number, each in SUB_FUNCTIONS.items()},
+        "Tables": TABLES,
+        "Exceptions": EXCEPTIONS,
+    },
     details=SUB_FUNCTIONS,
 )
