@@ -199,7 +199,9 @@ class TagLimits:
                     self._note(tag, item, ledger)
         for item, taken in unit.outcome():
             for tag in self._whole(self._points, item, unit):
-                ledger.settle(tag.key, taken=taken)
+                number = tag.number(item)
+                if number is None or number == ledger.told(tag.key, now):  # else a later write is still under way
+                    ledger.settle(tag.key, taken=taken)
                 if taken:
                     self._note(tag, item, ledger)
 

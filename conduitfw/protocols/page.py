@@ -42,7 +42,13 @@ def _catalogue(catalogue: Catalogue) -> Iterator[str]:
     yield f"| | {catalogue.what} | | |\n| --- | --- | --- | --- |"
     wide = catalogue.highest > 0xFF
     for entry in sorted(catalogue.by_number.values(), key=lambda entry: entry.number):
-        number = "" if not catalogue.highest else f"{entry.number} (0x{entry.number:02x})" if wide and entry.number > 0xFF else str(entry.number)
+        number = (
+            ""
+            if not catalogue.highest
+            else f"{entry.number} (0x{entry.number:02x})"
+            if wide and entry.number > 0xFF
+            else str(entry.number)
+        )
         names = ", ".join(f"`{name}`" for name in (entry.name, *entry.aliases))
         yield f"| {number} | {names} | {entry.title} | {', '.join(entry.groups)} |"
     yield ""

@@ -143,17 +143,21 @@ def answered(data: bytes, at: int, end: int, expected: bytes) -> list[Item]:
 
 def outcome(function: int, data: bytes, at: int, expected: bytes, *, taken: bool) -> list[tuple[Item, bool]]:
     """What a write's answer says of it. `expected`: of the request (adu.expected_answer); an exception says no more."""
-    if function in WRITES_ONE or function == MASK_WRITE:
+    values: tuple[float, ...] = ()
+    if function == MASK_WRITE:
+        return [(masked(data, at), True)] if taken else []
+    if function in WRITES_ONE:
         if taken:
-            return [(written_one(data, at) if function in WRITES_ONE else masked(data, at), True)]
-        table, first, quantity = WRITES_ONE.get(function, HOLDING_REGISTERS), _U16.unpack_from(expected)[0], 1
+            return [(written_one(data, at), True)]
+        table, (first, value), quantity = WRITES_ONE[function], _TWO.unpack_from(expected), 1
+        values = (int(value != 0) if table == COILS else value,)
     elif function in WRITES:
         table, (first, quantity) = WRITES[function][0], _TWO.unpack_from(expected)
     elif function == READ_WRITE:
         table, (first, quantity) = HOLDING_REGISTERS, _TWO.unpack_from(expected, 4)
     else:
         return []
-    return [(Item(table, first, first + quantity - 1, writes=True), taken)]
+    return [(Item(table, first, first + quantity - 1, writes=True, values=values), taken)]
 
 
 def asked(function: int, question: Asked) -> list[Item]:
