@@ -1,8 +1,10 @@
 """Flows: one fixed-size record each, in memory that outlives the worker (tcp-rules.md, 1).
 
 A `Flow` is the worker's handle on a record: plain attributes that are written back before the packet
-that changed them leaves. A record is marked while a packet of it is in hand; a successor that finds
-the mark knows which flow killed its predecessor.
+that changed them leaves. A record is marked while a packet of it is in hand, and otherwise while it is
+written. A successor that finds the first mark goes on from the record as it was before that packet, which
+nobody has decided and TCP sends again; at the second such death in a row the packet is what kills, and the
+flow is a suspect. One that finds the second mark has a torn record: a suspect at once.
 
 Numbers of sequence space are unsigned 32-bit and wrap; `distance` compares them.
 """
@@ -23,7 +25,8 @@ from conduitfw.protocols import Session
 RECORD_SIZE = 4096
 LAYOUT_VERSION = 2  # a memory of another version is not read: its flows count as unknown (tcp-rules.md, 9)
 
-_FREE, _USED, _BUSY = 0, 1, 2
+_FREE, _USED, _IN_HAND, _WRITING = 0, 1, 2, 3
+PATIENCE = 2  # workers in a row that may die with a packet of the same flow in hand
 _MAGIC = b"cfw" + bytes((LAYOUT_VERSION,))
 
 Memory = bytearray | mmap.mmap
@@ -91,6 +94,7 @@ _FIELDS: tuple[tuple[str, str], ...] = (
     ("last", "d"),
     ("head_since", "d"),  # when the first of the kept bytes came; 0: nothing is kept
     ("denials", "I"),
+    ("deaths", "B"),  # of workers with a packet of this flow in hand, since one was decided
     ("open_policy", "I"),  # an open fragment's: the policy that allowed its beginning ...
     ("open_rules", "Q"),  # ... and which of its rules (compile.Channel.decide)
 )
@@ -167,6 +171,7 @@ class Flow:
     last: float
     head_since: float
     denials: int
+    deaths: int
     open_policy: int
     open_rules: int
     channel: Channel | None
@@ -272,7 +277,10 @@ class FlowTable:
                 continue
             flow = self._load(slot)
             self._index(flow)
-            if mark == _BUSY:
+            if mark == _IN_HAND:
+                flow.deaths += 1
+                self._write(flow)
+            if mark == _WRITING or flow.deaths >= PATIENCE:
                 self.suspects.append(flow)
 
     @staticmethod
@@ -312,21 +320,28 @@ class FlowTable:
 
     def mark(self, flow: Flow) -> None:
         """A packet of this flow is in hand: until `save`, the record is not to be relied upon."""
-        self._memory[self._at(flow.slot)] = _BUSY
+        at = self._at(flow.slot)
+        if self._memory[at] != _FREE:  # of a new flow nothing is written yet, and nothing lost
+            self._memory[at] = _IN_HAND
 
     def save(self, flow: Flow) -> None:
-        """Write the record. What does not fit was bounded before: this cannot fail."""
+        """Write the record: a packet was decided. What does not fit was bounded before: this cannot fail."""
+        flow.deaths = 0
+        self._write(flow)
+
+    def _write(self, flow: Flow) -> None:
         memory = self._memory
         at = self._at(flow.slot)
         session = flow.session.pack() if flow.session is not None else flow.session_bytes
         held, partial = flow.held, flow.partial
+        memory[at] = _WRITING
         memory[at + _SESSION_AT : at + _SESSION_AT + len(session)] = session
         if partial:
             memory[at + _PARTIAL_AT : at + _PARTIAL_AT + len(partial)] = partial
         if held:
             memory[at + _HELD_AT : at + _HELD_AT + len(held)] = held
         _RECORD.pack_into(
-            memory, at, _BUSY, len(flow.key), flow.key, *_get_fields(flow), len(session), len(partial), len(held)
+            memory, at, _WRITING, len(flow.key), flow.key, *_get_fields(flow), len(session), len(partial), len(held)
         )
         memory[at] = _USED  # last: a worker killed in here leaves the mark
 

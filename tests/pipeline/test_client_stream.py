@@ -328,13 +328,62 @@ def test_a_successor_goes_on_with_kept_heads_and_outstanding_requests() -> None:
     assert again.server(read_answer(2)).verdict is Verdict.ACCEPT
 
 
-def test_a_flow_that_killed_its_worker_is_ended() -> None:
+def successor(wire: Wire) -> Wire:
+    """Another worker over the same records, and the two ends as they stand."""
     from conduitfw.flow import FlowTable
 
+    again = Wire(flows=FlowTable(wire.memory))
+    again.memory = wire.memory
+    for name in ("client_next", "server_next", "received", "now"):
+        setattr(again, name, getattr(wire, name))
+    return again
+
+
+def test_a_worker_that_died_with_a_packet_in_hand_costs_no_session() -> None:
+    wire = Wire().open()
+    wire.client(read(1))
+    wire.server(read_answer(1))
+    wire.flows.mark(next(iter(wire.flows)))  # the next request is in hand, and was not decided
+    again = successor(wire)
+    again.tick(0.1)
+    assert again.denials == []
+    assert again.client(read(2)).verdict is Verdict.ACCEPT
+    assert again.reads == [read(2)]
+    again.flows.mark(next(iter(again.flows)))  # another death, after one that was decided in between
+    once_more = successor(again)
+    once_more.tick(0.1)
+    assert once_more.server(read_answer(2)).verdict is Verdict.ACCEPT
+
+
+def test_a_flow_whose_packet_kills_workers_is_ended() -> None:
     wire = Wire().open()
     wire.client(read(1))
     wire.flows.mark(next(iter(wire.flows)))
-    again = Wire(flows=FlowTable(wire.memory))
-    again.received = wire.received
+    again = successor(wire)
+    again.tick(0.1)
+    assert again.denials == []
+    again.flows.mark(next(iter(again.flows)))
+    once_more = successor(again)
+    once_more.tick(0.1)
+    assert once_more.denials == ["quarantined"] and once_more.reset_to_server
+
+
+def test_a_torn_record_is_not_relied_upon() -> None:
+    from conduitfw.flow import _WRITING, RECORD_SIZE
+
+    wire = Wire().open()
+    wire.client(read(1))
+    wire.memory[RECORD_SIZE * (1 + next(iter(wire.flows)).slot)] = _WRITING
+    again = successor(wire)
     again.tick(0.1)
     assert again.denials == ["quarantined"] and again.reset_to_server
+
+
+def test_a_new_flow_in_hand_leaves_nothing_of_the_one_before_it() -> None:
+    wire = Wire().open()
+    wire.client(read(1))
+    wire.flows.remove(next(iter(wire.flows)))
+    new = wire.flows.create(b"\x0a\x0a\x00\x0c\x0a\x14\x00\x05\x9c\x41\x01\xf6", 6, wire.now)
+    assert new is not None
+    wire.flows.mark(new)
+    assert len(successor(wire).flows) == 0

@@ -23,7 +23,8 @@ def test_everything_was_told(firewall: Firewall) -> None:
     assert {5, 6, 8, 13, 15, 16, 22} <= functions
     for event in denied:
         assert event["@timestamp"] and event["source"]["ip"] and event["destination"]["port"]
-        assert event["event"]["reason"].endswith(".")
+        detail = event["conduitfw"].get("detail", "")
+        assert event["event"]["reason"].endswith(f": {detail}" if detail else ".")
         assert event["conduitfw"]["conduit"] == "scada-to-cell"
     assert firewall.events()[0]["event"]["action"] == "engine-start"
 

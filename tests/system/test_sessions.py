@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 
 from conduitfw.demo.clients import READ, adu, pdu
 from conduitfw.demo.network import CELL, FIREWALL, SCADA
+from conduitfw.demo.servers import SETPOINT
 from conduitfw.demo.show import POLICY, Firewall, Stage
 
 pytestmark = pytest.mark.system
@@ -118,7 +120,7 @@ class TestMonitor:
         # The stranger is named by no rule: the kernel lets it pass on a conduit that is only watched, and counts it.
         assert answered(stage, {**MODBUS_READ, "source": "10.10.0.66"})
         assert firewall.counter("watched") > 0
-        told = [event for event in firewall.events() if event["event"].get("code") == "no-rule"]
+        told = [event for event in firewall.events() if event["event"].get("code") == "point"]
         assert told[0]["conduitfw"]["mode"] == "monitor"
         status = firewall.status()
         assert status["enforcing"] is False
@@ -293,3 +295,22 @@ for datagram in {datagrams}:
     mouth.sendto(bytes.fromhex(datagram), ("{address}", {port}))
     time.sleep(0.05)
 """
+
+
+class TestTags:
+    def test_the_last_value_outlives_a_worker_and_a_reload(self, stage: Stage, start: Start, tmp_path: Path) -> None:
+        """The set point is read, the worker dies, the policy comes anew: a step is still measured from what was read."""
+        firewall = start(WITHOUT_TESTS)
+
+        def write(number: float) -> bool:
+            values = struct.unpack(">HH", struct.pack(">f", number))
+            return answered(stage, {**MODBUS_WRITE, "address": SETPOINT, "values": values})
+
+        assert answered(stage, {**MODBUS_READ, "address": SETPOINT})  # it is 42.0, as the server began
+        os.kill(firewall.status()["workers"][0]["pid"], signal.SIGKILL)
+        assert firewall.command("reload", str(tmp_path / "policy.yaml")).returncode == 0
+        assert not write(48.0)
+        assert write(43.0)
+        assert write(42.0)
+        codes = [event["event"].get("code") for event in firewall.events()]
+        assert "tag-step" in codes and "tag-unseen" not in codes
