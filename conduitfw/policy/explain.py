@@ -14,7 +14,7 @@ from conduitfw.policy.model import Address, Conduit, Policy, Rule
 from conduitfw.policy.questions import Question, read_question
 from conduitfw.policy.source import Report, Section
 from conduitfw.policy.tags import Tag
-from conduitfw.protocols import UNSAID, Definition, Item, Kind, Unit
+from conduitfw.protocols import UNSAID, Definition, Kind, Unit
 from conduitfw.protocols.registry import PROTOCOLS
 from conduitfw.reasons import Reason
 
@@ -65,15 +65,12 @@ def explain(tables: Tables, question: Question) -> Answer:
 class _AskedUnit(Unit):
     """A request as a question puts it."""
 
-    __slots__ = ("_items",)
+    __slots__ = ()
 
     def __init__(self, protocol: Definition, question: Question, address: tuple[int, ...]) -> None:
         super().__init__(Kind.REQUEST, question.function, address, 0, detail=question.detail)
         self.selected = {True: 0.0, False: -1.0, None: float(UNSAID)}[question.selected]
         self._items = protocol.asked(question.function, question.asked)
-
-    def items(self) -> Sequence[Item]:
-        return self._items
 
 
 def _ask(channel: Channel, protocol: Definition, question: Question) -> Answer:

@@ -78,8 +78,8 @@ class Unit:
     """One protocol unit: a Modbus ADU or a DNP3 link frame, as `Session.inspect` read it."""
 
     __slots__ = (
-        "address", "also", "among", "answered", "begins", "carries_data", "complete", "detail", "function", "grant",
-        "judged", "kind", "reason", "selected", "size", "token",
+        "_items", "address", "also", "among", "answered", "begins", "carries_data", "complete", "detail", "function",
+        "grant", "judged", "kind", "reason", "selected", "size", "token",
     )  # fmt: skip
 
     def __init__(
@@ -126,9 +126,15 @@ class Unit:
         # When the same objects were selected just before, in seconds; -1: they were not, or this operates nothing.
         self.selected = -1.0
         self.token = token  # the session's own, between inspect and commit
+        self._items: Sequence[Item] | None = None
 
     def items(self) -> Sequence[Item]:
-        """The points that this unit names, read when they are asked for."""
+        """The points that this unit names, read when they are asked for the first time."""
+        if self._items is None:
+            self._items = self._read_items()
+        return self._items
+
+    def _read_items(self) -> Sequence[Item]:
         return ()
 
     def outcome(self) -> Sequence[tuple[Item, bool]]:

@@ -299,7 +299,7 @@ for datagram in {datagrams}:
 
 class TestTags:
     def test_the_last_value_outlives_a_worker_and_a_reload(self, stage: Stage, start: Start, tmp_path: Path) -> None:
-        """The set point is read, the worker dies, the policy comes anew: a step is still measured from what was read."""
+        """It is read, the worker dies, the policy comes anew: a step is still measured from what was read."""
         firewall = start(WITHOUT_TESTS)
 
         def write(number: float) -> bool:

@@ -47,8 +47,7 @@ class Dnp3Unit(Unit):
     objects: Objects  # those that this frame brings, whole
     indications: int  # the two octets of a response, where this frame begins one; else -1
 
-    def items(self) -> Sequence[Item]:
-        """The points that this frame names."""
+    def _read_items(self) -> Sequence[Item]:
         return list(items_of(self.objects, self.function))
 
     def outcome(self) -> Sequence[tuple[Item, bool]]:

@@ -30,7 +30,7 @@ class ModbusUnit(Unit):
     exception: int
     expected: bytes  # a response's: of the request that it answers
 
-    def items(self) -> Sequence[Item]:
+    def _read_items(self) -> Sequence[Item]:
         """What it touches (points.py); nothing where it is malformed or an exception."""
         if self.reason is not None and self.reason.malformed:
             return ()
