@@ -45,7 +45,7 @@ LIMITED = (
     "allow: modbus, clients: hmi, servers: plc-{0}, write: TIC-{0}.setpoint",
     "allow: modbus, clients: ews, servers: plc-{0}, functions: [read, 16], registers: {{holding_registers: 200-299}}, "
     "values: 0-1000, quantity: 1-20, at_most: 30/min",
-    "allow: dnp3, clients: hmi, servers: plc-{0}, functions: [read, select, operate], objects: [class 0-3, g12v1, g41], "
+    "allow: dnp3, clients: hmi, servers: plc-{0}, functions: [read, select, operate], objects: [class 0-3, g12, g41], "
     "points: {{g12: 0-7}}, controls: [close, trip], values: 0-100, select_before_operate: required",
 )
 PLAIN = (
