@@ -39,7 +39,10 @@ class Findings:
         if unit.reason is not None:
             return not self.deny(unit.reason, unit)
         if not unit.judged:
-            return True
+            # An answer that was asked for; or what a station may always say by itself, if any rule names it.
+            if unit.kind is Kind.RESPONSE or channel.names_address(unit):
+                return True
+            return not self.deny(Reason.NO_RULE_ADDRESS, unit)
         among = EVERY_RULE
         if not unit.begins and unit.kind is Kind.REQUEST:
             # Parts before it were allowed by these rules; under another policy nobody knows what it would say of them.

@@ -103,7 +103,8 @@ class Pipeline:
             # A defect of ours, met by this packet: its flow cannot be relied upon any more, the others can.
             self.counters["engine_errors"] += 1
             outcome = self._refused(Reason.ENGINE_ERROR)
-            outcome.emissions = self._end_now(flow, Reason.ENGINE_ERROR, now)
+            outcome.emissions = self._end_broken(flow, now)
+            outcome.forward = flow.observed  # who only watches stops nothing
             return outcome
 
     def _pass(self, flow: Flow, packet: Packet, findings: Findings, from_client: bool, now: float) -> tcp.Step:
@@ -215,6 +216,7 @@ class Pipeline:
         protocol, session = flow.channel.protocol, flow.session
         payload = packet.payload
         before = session.pack(), flow.open_rules, flow.open_policy
+        self.ledger.begin()
         at, end = 0, len(payload)
         while at < end:
             try:
@@ -237,7 +239,9 @@ class Pipeline:
         if findings.reason is not None and not flow.observed:
             session.restore(before[0])
             flow.open_rules, flow.open_policy = before[1:]
+            self.ledger.undo()
             return tcp.Step(False)
+        self.ledger.keep()
         return tcp.Step(True)
 
     # --- the verdict ------------------------------------------------------------------------------
@@ -378,6 +382,20 @@ class Pipeline:
         self.flows.save(flow)
         self._tell_end(flow, now)
         return emissions
+
+    def _end_broken(self, flow: Flow, now: float) -> list[Emission]:
+        """End a flow whose state cannot be relied upon, whatever is wrong with it. One that is watched begins anew."""
+        assert flow.channel is not None
+        flow.session = flow.channel.protocol.session(flow.channel.lenient)
+        flow.session_bytes = b""
+        self.ledger.keep()
+        if not flow.observed:
+            return self._end_now(flow, Reason.ENGINE_ERROR, now)
+        flow.held = flow.partial = b""
+        self._lose_state(flow)
+        flow.state = State.OPEN
+        self.flows.save(flow)
+        return []
 
     def swap(self, tables: Tables, now: float) -> list[Emission]:
         """Take a new policy, between two packets. Sessions that it no longer allows are ended."""

@@ -122,11 +122,15 @@ class Channel:
         if not isinstance(unit.grant, Grant):
             return worst
         if self._tags is not None and unit.kind is Kind.REQUEST:
-            refusal = self._tags.refuses(unit, ledger, now)
+            refusal = self._tags.refuses(unit, ledger)
             if refusal is not None:
                 unit.grant, unit.among = None, 0
                 return refusal
         return unit.grant.rule
+
+    def names_address(self, unit: Unit) -> bool:
+        """Whether any rule names the unit's address."""
+        return self._row(unit) is not None
 
     def sent(self, unit: Unit, ledger: Ledger, now: float) -> None:
         """A unit was sent on: remember what later decisions depend on."""

@@ -10,21 +10,22 @@ from __future__ import annotations
 import mmap
 import struct
 import zlib
+from copy import copy, deepcopy
 from hashlib import blake2b
 
 Memory = bytearray | mmap.mmap
 
 KEY_SIZE = 8
 VALUES, RATES = 16384, 4096  # entries
-_VALUE = struct.Struct(f"<{KEY_SIZE}sdddI4x")  # seen, told, when it was told
+_VALUE = struct.Struct(f"<{KEY_SIZE}s6dHxxI")  # _Value's, in order; and a checksum
 _PARTS = 60  # of a period: a request counts for the period and at most one part more
 _RATE = struct.Struct(f"<{KEY_SIZE}sdq{_PARTS + 1}H")
 _RATE_SIZE = _RATE.size + 4 + 2  # and a checksum, aligned
 _RATES_AT = VALUES * _VALUE.size
 SIZE = _RATES_AT + RATES * _RATE_SIZE
 _MOST = 0xFFFF
-TOLD_SECONDS = 60.0  # a value that was written and never confirmed counts for so long
 _NONE = float("nan")
+_NEVER = float("-inf")
 
 
 def key(*parts: object) -> bytes:
@@ -57,15 +58,28 @@ class _Uses:
 
 
 class _Value:
-    """The last value of a point that was seen, and one that was written and not confirmed yet; NaN: none."""
+    """What is known of a point: the last value that was seen, and what was written and is not confirmed. NaN: none."""
 
-    __slots__ = ("seen", "slot", "told", "told_at")
+    __slots__ = ("high", "latest", "low", "pending", "seen", "since", "slot", "told_at")
 
-    def __init__(self, slot: int, seen: float, told: float, told_at: float) -> None:
+    def __init__(
+        self,
+        slot: int,
+        seen: float = _NONE,
+        since: float = _NEVER,
+        low: float = _NONE,
+        high: float = _NONE,
+        latest: float = _NONE,
+        told_at: float = _NEVER,
+        pending: int = 0,
+    ) -> None:
         self.slot = slot
         self.seen = seen
-        self.told = told
+        self.since = since  # it was so then, or later
+        self.low, self.high = low, high  # of all values that are pending
+        self.latest = latest  # the one that was told last
         self.told_at = told_at
+        self.pending = pending  # writes that have not been answered
 
 
 class Ledger:
@@ -80,6 +94,9 @@ class Ledger:
         self.uses_forgotten = 0
         self._free_values: list[int] = []
         self._free_uses: list[int] = []
+        # While something is tried: what stood before it under each name that it changed (None: nothing).
+        self._values_before: dict[bytes, _Value | None] | None = None
+        self._uses_before: dict[bytes, _Uses | None] | None = None
         self._adopt()
 
     def _adopt(self) -> None:
@@ -89,9 +106,9 @@ class Ledger:
             return
         for slot in range(VALUES - 1, -1, -1):
             at = slot * _VALUE.size
-            name, seen, told, told_at, check = _VALUE.unpack_from(self._memory, at)
-            if name != nothing and check == zlib.crc32(self._memory[at : at + _VALUE.size - 8]):
-                self._values[name] = _Value(slot, seen, told, told_at)
+            name, *fields, check = _VALUE.unpack_from(self._memory, at)
+            if name != nothing and check == zlib.crc32(self._memory[at : at + _VALUE.size - 4]):
+                self._values[name] = _Value(slot, *fields)
             else:
                 self._free_values.append(slot)
         for slot in range(RATES - 1, -1, -1):
@@ -104,6 +121,36 @@ class Ledger:
                 self._free_uses.append(slot)
         self._uses = dict(sorted(self._uses.items(), key=lambda each: each[1].until))
 
+    # --- trying ---------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """What follows is tried: `keep` or `undo` says how it ended."""
+        self._values_before, self._uses_before = {}, {}
+
+    def keep(self) -> None:
+        """It counts."""
+        self._values_before = self._uses_before = None
+
+    def undo(self) -> None:
+        """It does not count. (What was forgotten to make room for it stays forgotten.)"""
+        values, uses = self._values_before or {}, self._uses_before or {}
+        self.keep()
+        for name, value in values.items():
+            if value is not None:
+                self._values[name] = value
+                self._write(name, value)
+            elif (entry := self._values.pop(name, None)) is not None:
+                self._free_values.append(entry.slot)
+                self._memory[entry.slot * _VALUE.size : (entry.slot + 1) * _VALUE.size] = bytes(_VALUE.size)
+        for name, before in uses.items():
+            if before is not None:
+                self._uses[name] = before
+                self._write_uses(name, before)
+            elif (used := self._uses.pop(name, None)) is not None:
+                self._free_uses.append(used.slot)
+                at = _RATES_AT + used.slot * _RATE_SIZE
+                self._memory[at : at + _RATE_SIZE] = bytes(_RATE_SIZE)
+
     # --- values -------------------------------------------------------------------------------------
 
     def seen(self, name: bytes) -> float | None:
@@ -111,52 +158,73 @@ class Ledger:
         found = self._values.get(name)
         return found.seen if found is not None and found.seen == found.seen else None
 
-    def told(self, name: bytes, now: float) -> float | None:
-        """A value that it was told, and may have by now: it has not said. Or None."""
+    def told(self, name: bytes) -> tuple[float, ...]:
+        """The lowest and the highest value that it was told and may have by now: it has not said. () where none is."""
         found = self._values.get(name)
-        pending = found is not None and found.told == found.told and now - found.told_at <= TOLD_SECONDS
-        return found.told if found is not None and pending else None
+        return (found.low, found.high) if found is not None and found.low == found.low else ()
 
-    def note(self, name: bytes, value: float) -> None:
-        """The server says that it has this value."""
+    def note(self, name: bytes, value: float, since: float) -> None:
+        """The server says that it has this value, asked at `since` (seconds) or later.
+
+        An answer to an older question than what is known already teaches nothing.
+        """
+        entry = self._values.get(name)
+        if entry is not None and since < max(entry.since, entry.told_at):
+            return
         entry = self._value(name)
-        entry.seen = value
+        entry.seen, entry.since = value, since
+        self._forget_told(entry)
         self._write(name, entry)
 
     def tell(self, name: bytes, value: float, now: float) -> None:
         """A request to write this value was sent on."""
         entry = self._value(name)
-        entry.told, entry.told_at = value, now
+        entry.low = value if entry.low != entry.low else min(entry.low, value)
+        entry.high = value if entry.high != entry.high else max(entry.high, value)
+        entry.latest, entry.told_at = value, now
+        entry.pending = min(entry.pending + 1, _MOST)
         self._write(name, entry)
 
-    def settle(self, name: bytes, *, taken: bool) -> None:
-        """The server has answered the request to write: it did, or it did not."""
+    def settle(self, name: bytes, value: float | None, now: float, *, taken: bool) -> None:
+        """The server has answered a request to write: it took it, or not. `value` None: what it was told last."""
         entry = self._values.get(name)
-        if entry is None or entry.told != entry.told:
-            return
+        if entry is None or not entry.pending:
+            return  # nothing was written that we know of: an answer that proves nothing
+        entry = self._value(name)
+        entry.pending -= 1
         if taken:
-            entry.seen = entry.told
-        entry.told = _NONE
+            entry.seen, entry.since = entry.latest if value is None else value, now
+        if not entry.pending:
+            self._forget_told(entry)
         self._write(name, entry)
+
+    @staticmethod
+    def _forget_told(entry: _Value) -> None:
+        entry.low = entry.high = entry.latest = _NONE
+        entry.pending = 0
 
     def _value(self, name: bytes) -> _Value:
         """The entry, now the last one changed. Where there is no room, the longest unchanged one is forgotten."""
         entry = self._values.pop(name, None)
+        if self._values_before is not None:
+            self._values_before.setdefault(name, copy(entry))
         if entry is None:
             if self._free_values:
                 slot = self._free_values.pop()
             else:
                 slot = self._values.pop(next(iter(self._values))).slot
                 self.values_forgotten += 1
-            entry = _Value(slot, _NONE, _NONE, 0.0)
+            entry = _Value(slot)
         self._values[name] = entry
         return entry
 
     def _write(self, name: bytes, entry: _Value) -> None:
         at = entry.slot * _VALUE.size
-        packed = _VALUE.pack(name, entry.seen, entry.told, entry.told_at, 0)
-        check = zlib.crc32(packed[: _VALUE.size - 8])
-        self._memory[at : at + _VALUE.size] = packed[:-8] + check.to_bytes(4, "little") + bytes(4)
+        packed = _VALUE.pack(
+            name, entry.seen, entry.since, entry.low, entry.high, entry.latest, entry.told_at, entry.pending, 0
+        )
+        check = zlib.crc32(packed[:-4])
+        self._memory[at : at + _VALUE.size] = packed[:-4] + check.to_bytes(4, "little")
 
     # --- uses -----------------------------------------------------------------------------------------
 
@@ -173,6 +241,8 @@ class Ledger:
         """Count one use. `used` said that there is room for it."""
         part = int(now * _PARTS / period)
         uses = self._uses.pop(name, None)
+        if self._uses_before is not None:
+            self._uses_before.setdefault(name, deepcopy(uses))
         if uses is None:
             if self._free_uses:
                 slot = self._free_uses.pop()
@@ -184,6 +254,9 @@ class Ledger:
         place = uses.latest % len(uses.counts)
         uses.counts[place] = min(uses.counts[place] + 1, _MOST)
         self._uses[name] = uses
+        self._write_uses(name, uses)
+
+    def _write_uses(self, name: bytes, uses: _Uses) -> None:
         at = _RATES_AT + uses.slot * _RATE_SIZE
         packed = _RATE.pack(name, uses.period, uses.latest, *uses.counts)
         self._memory[at : at + _RATE_SIZE] = packed + zlib.crc32(packed).to_bytes(4, "little") + bytes(2)

@@ -214,7 +214,8 @@ class Controls(Limit):
 class Values(Limit):
     """`values`: every number that is written lies within one of these ranges.
 
-    Numbers of several registers begin at the first register of a range of `starts` and every `width` from there.
+    Numbers of several registers begin at the first register of a range of `starts` and every `width` from there; ranges
+    that touch stay two.
     `bits`: spaces of single bits.
     """
 
@@ -237,7 +238,7 @@ class Values(Limit):
                 where = f"{self.protocol.spaces.name(item.space)} {said(item.first, item.last)}"
                 return self._no(Reason.VALUE, f"{where} is not whole numbers of {self.encoding}")
             for number in numbers:
-                if not any(low <= number <= high for low, high in self.ranges):
+                if number - number != 0 or not any(low <= number <= high for low, high in self.ranges):
                     return self._no(Reason.VALUE, f"{spelled(number)} is not within {listed(self.ranges)}")
         return None
 
@@ -250,8 +251,10 @@ class Values(Limit):
         if len(item.values) % width:
             return None
         if width > 1 and item.first != UNSAID:
-            within = range_with(self.starts.get(item.space, ()), item.first, item.last)
-            if within is None or (item.first - within[0]) % width:
+            ranges = self.starts.get(item.space, ())
+            if not any(
+                low <= item.first and item.last <= high and (item.first - low) % width == 0 for low, high in ranges
+            ):
                 return None
         return tuple(
             encoding.decode(item.values[at : at + width], self.big) for at in range(0, len(item.values), width)
@@ -288,7 +291,9 @@ class Rate(Limit):
         return replace(self, name=key("rate", self.rule, self.period, client, server))
 
     def _counts(self, unit: Unit) -> bool:
-        return unit.kind is Kind.REQUEST and unit.function not in self.protocol.quiet
+        if unit.kind is not Kind.REQUEST or unit.function in self.protocol.quiet:
+            return False
+        return unit.detail not in self.protocol.quiet_details.get(unit.function, ())
 
     def refuses(self, unit: Unit, ledger: Ledger | None, now: float) -> Refusal | None:
         if ledger is None or not self._counts(unit) or ledger.used(self.name, self.period, now) < self.count:

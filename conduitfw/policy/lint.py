@@ -7,8 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from conduitfw.policy.endpoints import inside
+from conduitfw.policy.limits import SubFunctions
 from conduitfw.policy.model import Conduit, Network, Place, Policy, Rule
 from conduitfw.policy.source import Report
+from conduitfw.policy.tags import Tag
 
 _RESPONSIBILITY = (
     ("purpose", "an auditor will ask what it is for"),
@@ -26,6 +28,34 @@ def lint(policy: Policy, header: Place, report: Report) -> None:
         _conduit(conduit, policy, report)
         _shadowed(conduit, report)
     _collisions(policy, report)
+    _around_tags(policy, report)
+
+
+def _around_tags(policy: Policy, report: Report) -> None:
+    """Functions that may write a limited point, and whose requests do not say what they touch."""
+    limited: dict[str, list[Tag]] = defaultdict(list)
+    for tag in policy.tags:
+        if tag.limited:
+            limited[tag.protocol.name].append(tag)
+    for rule in policy.rules:
+        tags = limited.get(rule.allow)
+        if not tags or rule.inspection is None:
+            continue
+        protocol = tags[0].protocol
+        blind = rule.inspection.functions - protocol.addressed - protocol.quiet
+        blind -= frozenset(  # those of which every sub-function that the rule allows changes nothing
+            function
+            for limit in rule.inspection.limits
+            if isinstance(limit, SubFunctions)
+            for function, allowed in limit.allowed.items()
+            if allowed <= protocol.quiet_details.get(function, frozenset())
+        )
+        reached = next((tag for tag in tags if any(tag.server in network for network in rule.servers)), None)
+        if reached is not None and any(number <= 0xFF for number in blind):
+            report.warning(
+                rule.place, f"the limits of {reached.name} do not hold for {protocol.functions.name(min(blind))}",
+                "its requests do not say what they write",
+            )  # fmt: skip
 
 
 def _zones(policy: Policy, report: Report) -> None:

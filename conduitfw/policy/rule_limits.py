@@ -69,6 +69,9 @@ class RuleLimits:
             found.append(Named(read, write, self._protocol))
         for key, reader in _READERS.items():
             if key in self._section and key in self._protocol.limits:
+                if self._section.is_empty(key):
+                    self._report.error(self._section.keys[key], f"`{key}` is empty", "leave it out to limit nothing")
+                    continue
                 self._check_reach(key, functions)
                 found += reader(self)
         if "sub_functions" in self._section:
@@ -170,13 +173,19 @@ class RuleLimits:
         elsewhere = frozenset((space,)) if space is not None and "files" in self._section else frozenset()
         yield limits.Points(found, True, self._protocol, elsewhere)
 
-    def _register_ranges(self) -> dict[int, Ranges]:
-        return self._ranges_by("registers", lambda name, names: self._space(name, names, but=self._file_space()))
+    def _register_ranges(self, *, together: bool = True) -> dict[int, Ranges]:
+        def space(name: str, names: Section) -> int | None:
+            return self._space(name, names, but=self._file_space())
+
+        return self._ranges_by("registers", space, together=together)
 
     def _points(self) -> Iterable[Limit]:
         yield limits.Points(self._ranges_by("points", self._group), False, self._protocol)
 
-    def _ranges_by(self, key: str, space_of: Callable[[str, Section], int | None]) -> dict[int, Ranges]:
+    def _ranges_by(
+        self, key: str, space_of: Callable[[str, Section], int | None], *, together: bool = True
+    ) -> dict[int, Ranges]:
+        """By space; ranges that touch are made one, unless they are to stay apart."""
         found: dict[int, Ranges] = {}
         names = self._section.names(key)
         for name in names.nodes:
@@ -186,7 +195,8 @@ class RuleLimits:
                 self._report.error(names.keys[name], f"`{name}` is empty", "for instance 0-99")
             read = ranges(texts, name, 0, self._protocol.last_point, self._report)
             if space is not None:
-                found[space] = merged((*found.get(space, ()), *read))
+                both = (*found.get(space, ()), *read)
+                found[space] = merged(both) if together else both
         return found
 
     def _space(self, name: str, names: Section, but: int | None = None) -> int | None:
@@ -266,6 +276,8 @@ class RuleLimits:
             self._report.error(fields.keys["word_order"], f"{name} is one word: it has no order", "leave it out")
         allowed = list(quantities(fields.texts("ranges"), "`ranges`", self._report))
         low, high = fields.real("min"), fields.real("max")
+        if "ranges" in fields and (low is not None or high is not None):
+            self._report.error(fields.keys["ranges"], "`ranges` beside `min` or `max` reads in two ways", "give one")
         if low is not None or high is not None:
             span = protocol.encodings[name].lowest, protocol.encodings[name].highest
             allowed.append((span[0] if low is None else low, span[1] if high is None else high))
@@ -279,7 +291,10 @@ class RuleLimits:
         protocol = self._protocol
         encoding = protocol.encodings[name]
         if name == "float32":
-            allowed = [(shortest(low), shortest(high)) for low, high in allowed]
+            allowed = [
+                (shortest(low), shortest(high)) if encoding.lowest <= low <= high <= encoding.highest else (low, high)
+                for low, high in allowed
+            ]
         for low, high in allowed:
             if low < encoding.lowest or high > encoding.highest:
                 span = listed(((encoding.lowest, encoding.highest),))
@@ -300,7 +315,7 @@ class RuleLimits:
                 "name `registers`: each range begins with a number",
             )  # fmt: skip
             return {}
-        found = self._register_ranges()
+        found = self._register_ranges(together=False)
         for space, of_space in found.items():
             if self._protocol.encodings_of(space) == ("bit",):
                 continue

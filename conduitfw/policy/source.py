@@ -220,6 +220,11 @@ class Section:
         """A mapping of fields."""
         return Section(self.nodes.get(name), self.file, f"`{name}`", fields, self.report, self.at(name))
 
+    def is_empty(self, name: str) -> bool:
+        """Whether a key is there and says nothing: an empty list or mapping, or nothing at all."""
+        node = self.nodes.get(name)
+        return node is not None and not node.value
+
     def is_mapping(self, name: str) -> bool:
         """Whether the value of this key is a mapping."""
         return isinstance(self.nodes.get(name), yaml.MappingNode)

@@ -65,6 +65,7 @@ class _TagReader:
             asset.address,
             protocol,
             self._unit(protocol, asset),
+            self._one_of_several(protocol, asset),
             space,
             point,
             encoding,
@@ -140,6 +141,11 @@ class _TagReader:
             listing = ", ".join(str(each) for each in sorted(values)[:8])
             self._report.error(self._section.place, f"tag {self._name} needs `{key}`", f"{asset.name} has {listing}")
         return next(iter(values)) if values is not None and len(values) == 1 else None
+
+    @staticmethod
+    def _one_of_several(protocol: Definition, asset: Asset) -> bool:
+        own = getattr(asset, protocol.address_fields[protocol.server_field].asset_field or "", None)
+        return isinstance(own, frozenset) and len(own) > 1
 
     def _check_limits(self, tag: Tag) -> None:
         section, protocol = self._section, tag.protocol

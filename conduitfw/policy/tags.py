@@ -30,6 +30,7 @@ class Tag:
     server: Address
     protocol: Definition
     unit: int | None  # the server's part of its units' address (unit id, link address); None: any
+    one_of_several: bool  # other units, with points of their own, answer at the same address
     space: int
     point: int  # address or index of its first register
     encoding: str  # name in Definition.encodings; "": it holds no number
@@ -43,12 +44,28 @@ class Tag:
     place: Place
 
     @cached_property
-    def key(self) -> bytes:
-        """Under which its last value is remembered: another point, or another reading of it, is another value."""
-        return key(
-            "tag", self.server, self.protocol.name, self.unit, self.space, self.point, self.encoding, self.big,
-            self.scale, self.offset,
+    def _key(self) -> tuple[object, ...]:
+        """Another point, or another reading of it, is another value."""
+        return (
+            "tag", self.server, self.protocol.name, self.space, self.point, self.encoding, self.big, self.scale,
+            self.offset,
         )  # fmt: skip
+
+    @cached_property
+    def _own_key(self) -> bytes:
+        return key(*self._key, self.unit)
+
+    def key_at(self, address: int) -> bytes:
+        """Under which its last value is remembered. `address`: the server's part of the unit's address."""
+        return self._own_key if self.unit is not None else key(*self._key, "at", address)
+
+    def is_at(self, address: int) -> bool:
+        """Whether a unit with this address shows it."""
+        return self.unit is None or self.unit == address
+
+    def may_be_at(self, address: int) -> bool:
+        """Whether a request to this address may change it: devices that stand alone take many for theirs."""
+        return not self.one_of_several or self.unit == address or address in self.protocol.everyone
 
     @property
     def width(self) -> int:
@@ -71,8 +88,8 @@ class Tag:
 
     def number(self, item: Item) -> float | None:
         """Its value in engineering units in an item that holds all of it; None where the item says none."""
-        if not item.values or not self.encoding:
-            return None
+        if not item.values or not self.encoding or len(item.values) != item.last - item.first + 1:
+            return None  # of an object without an index nobody knows which it is
         at = self.point - item.first
         raw = self._encoding.decode(item.values[at : at + self.width], self.big)
         if (self.scale, self.offset) == (1.0, 0.0):
@@ -94,11 +111,11 @@ class Tag:
         text = spelled(number)
         return f"{text}.0" if broken and text.lstrip("-").isdigit() else text
 
-    def refuses(self, number: float, seen: float | None, told: float | None, *, asked: bool) -> Refusal | None:
+    def refuses(self, number: float, seen: float | None, told: Sequence[float], *, asked: bool) -> Refusal | None:
         """Why this value must not be written, or None.
 
-        `seen`: the last value that the server is known to have had; `told`: one that it may have by now. `asked`: in
-        a question, where nothing may have been seen.
+        `seen`: the last value that the server is known to have had; `told`: those that it may have by now. `asked`:
+        in a question, where nothing may have been seen.
         """
         part, dot, rest = self.name.rpartition(".")
         subject = f"{rest} {part}" if dot else self.name
@@ -114,7 +131,7 @@ class Tag:
             return None
         if seen is None:
             return None if asked else self._no(Reason.TAG_UNSEEN, change)
-        step = max(abs(number - last) for last in (seen, told if told is not None else seen))
+        step = max(abs(number - last) for last in (seen, *told))
         if step > self.max_step * (1 + 1e-6):  # of numbers that were rounded on their way
             return self._no(Reason.TAG_STEP, f"{change} is a step of {spelled(step)}, above {spelled(self.max_step)}")
         return None
@@ -140,17 +157,16 @@ class _Index:
             for ordered in [sorted(found, key=lambda tag: tag.point)]
         }
 
-    def touched(self, space: int, first: int, last: int, unit: Unit) -> Iterator[Tag]:
-        """The tags that a range of points touches, in the order of their points."""
+    def touched(self, space: int, first: int, last: int) -> Iterator[Tag]:
+        """The tags that a range of points touches, of whatever unit, in the order of their points."""
         found = self._by_space.get(space)
         if found is None:
             return
         points, tags = found
         place = bisect_right(points, first - _WIDEST)
         while place < len(tags) and points[place] <= last:
-            tag = tags[place]
-            if tag.last >= first and (tag.unit is None or tag.unit == unit.address[tag.protocol.server_field]):
-                yield tag
+            if tags[place].last >= first:
+                yield tags[place]
             place += 1
 
 
@@ -166,13 +182,15 @@ class TagLimits:
             (space, tag) for tag in tags if tag.limited for space in protocol.shown_in.get(tag.space, (tag.space,))
         )
 
-    def refuses(self, unit: Unit, ledger: Ledger | None, now: float) -> Refusal | None:
+    def refuses(self, unit: Unit, ledger: Ledger | None) -> Refusal | None:
         """Why a request must not pass, or None. `ledger` None: a question."""
+        before: dict[bytes, list[float]] = {}  # what this very request writes to a tag, if it does so several times
         for item in unit.items():
             if not item.writes or item.values == ():
                 continue
-            for tag in self._points.touched(item.space, item.first, item.last, unit):
-                if not tag.limited:
+            for tag in self._points.touched(item.space, item.first, item.last):
+                address = unit.address[tag.protocol.server_field]
+                if not tag.limited or not tag.may_be_at(address):
                     continue
                 if tag.point < item.first or tag.last > item.last:
                     part = f"{said(item.first, item.last)} is a part of {tag.name}"
@@ -181,11 +199,13 @@ class TagLimits:
                 if number is None:
                     unknown = f"what becomes of {tag.name} cannot be told from the request"
                     return Refusal(Reason.TAG_PART, unknown, self.rank)
-                seen = ledger.seen(tag.key) if ledger is not None else None
-                told = ledger.told(tag.key, now) if ledger is not None else None
+                name = tag.key_at(address)
+                told = before.setdefault(name, list(ledger.told(name)) if ledger is not None else [])
+                seen = ledger.seen(name) if ledger is not None else None
                 refusal = tag.refuses(number, seen, told, asked=ledger is None)
                 if refusal is not None:
                     return refusal
+                told.append(number)
         return None
 
     def sent(self, unit: Unit, ledger: Ledger, now: float) -> None:
@@ -193,38 +213,32 @@ class TagLimits:
         if unit.kind is Kind.REQUEST:
             self._told(unit, ledger, now)
             return
-        for item in unit.items():
+        for item in unit.items() if unit.since >= 0 else ():
             if item.values and not item.writes:
-                for tag in self._whole(self._shown, item, unit):
-                    self._note(tag, item, ledger)
+                for tag, address in self._whole(self._shown, item, unit):
+                    number = tag.number(item)
+                    if tag.is_at(address) and number is not None and number - number == 0:
+                        ledger.note(tag.key_at(address), number, unit.since)
         for item, taken in unit.outcome():
-            for tag in self._whole(self._points, item, unit):
-                number = tag.number(item)
-                if number is None or number == ledger.told(tag.key, now):  # else a later write is still under way
-                    ledger.settle(tag.key, taken=taken)
-                if taken:
-                    self._note(tag, item, ledger)
+            for tag, address in self._whole(self._points, item, unit):
+                if tag.may_be_at(address):
+                    ledger.settle(tag.key_at(address), tag.number(item), now, taken=taken)
 
     def _told(self, unit: Unit, ledger: Ledger, now: float) -> None:
         for item in unit.items():
             if not item.values or not item.writes:
                 continue
-            for tag in self._whole(self._points, item, unit):
+            for tag, address in self._whole(self._points, item, unit):
                 number = tag.number(item)
-                if number is not None and unit.function not in tag.protocol.quiet:
-                    ledger.tell(tag.key, number, now)
+                if number is not None and tag.may_be_at(address) and unit.function not in tag.protocol.quiet:
+                    ledger.tell(tag.key_at(address), number, now)
 
     @staticmethod
-    def _note(tag: Tag, item: Item, ledger: Ledger) -> None:
-        number = tag.number(item)
-        if number is not None and number - number == 0:
-            ledger.note(tag.key, number)
-
-    @staticmethod
-    def _whole(index: _Index, item: Item, unit: Unit) -> Iterator[Tag]:
-        for tag in index.touched(item.space, item.first, item.last, unit):
+    def _whole(index: _Index, item: Item, unit: Unit) -> Iterator[tuple[Tag, int]]:
+        """The limited tags of which an item holds all, and the server's part of the address."""
+        for tag in index.touched(item.space, item.first, item.last):
             if tag.limited and item.first <= tag.point and tag.last <= item.last:
-                yield tag
+                yield tag, unit.asked_of if unit.asked_of >= 0 else unit.address[tag.protocol.server_field]
 
 
 @dataclass(frozen=True)
@@ -259,7 +273,9 @@ class Named(Limit):
             index = self._write if item.writes else self._read
             unsaid = item.last < item.first  # how many is left open: is there such a tag?
             place, last = item.first, max(item.first, item.last)
-            for tag in index.touched(item.space, place, last, unit):
+            for tag in index.touched(item.space, place, last):
+                if not tag.is_at(unit.address[self.protocol.server_field]):
+                    continue
                 if tag.point > place or (item.writes and tag.point != place):
                     break
                 place = tag.last + 1

@@ -78,8 +78,8 @@ class Unit:
     """One protocol unit: a Modbus ADU or a DNP3 link frame, as `Session.inspect` read it."""
 
     __slots__ = (
-        "_items", "address", "also", "among", "answered", "begins", "carries_data", "complete", "detail", "function",
-        "grant", "judged", "kind", "reason", "selected", "size", "token",
+        "_items", "address", "also", "among", "answered", "asked_of", "begins", "carries_data", "complete", "detail",
+        "function", "grant", "judged", "kind", "reason", "selected", "since", "size", "token",
     )  # fmt: skip
 
     def __init__(
@@ -125,6 +125,10 @@ class Unit:
         self.detail = detail  # sub-function, a number in Definition.details[function]; -1: it has none
         # When the same objects were selected just before, in seconds; -1: they were not, or this operates nothing.
         self.selected = -1.0
+        # A response's: when the request was sent that it answers beyond doubt, in seconds; -1: nobody can say.
+        self.since = -1.0
+        # Of the same: the server's part of the address that the request named, where the answer may have another.
+        self.asked_of = -1
         self.token = token  # the session's own, between inspect and commit
         self._items: Sequence[Item] | None = None
 
@@ -230,10 +234,12 @@ class Definition:
     # What `Item.space` counts: tables, or object groups.
     spaces: Catalogue
     last_point: int  # the highest address or index
-    # Functions whose points `Unit.items` reads; what others touch, nobody can tell.
+    # Functions of which it is known what they touch: `Unit.items`, or nothing. Of others, nobody can tell.
     addressed: frozenset[int]
     # Functions that change nothing: a rule's `at_most` does not count them.
     quiet: frozenset[int]
+    # Values of the server's part of an address that several servers, or any of them, may take for theirs.
+    everyone: frozenset[int]
     # asked(function, question) -> the items of such a request.
     asked: Callable[[int, Asked], Sequence[Item]]
     # Keys of a tag that say where it is: of its space, its point, and the server's part of its units' address.
@@ -246,8 +252,9 @@ class Definition:
     encodings_of: Callable[[int], tuple[str, ...]]
     # All that the protocol publishes, by what it is, for the page of the documentation (page.py).
     published: Mapping[str, Catalogue]
-    # Sub-functions, by the function that has them.
+    # Sub-functions, by the function that has them; and those that change nothing, whatever their function.
     details: Mapping[int, Catalogue] = field(default_factory=dict)
+    quiet_details: Mapping[int, frozenset[int]] = field(default_factory=dict)
     # Control codes, where the protocol has them.
     controls: Catalogue | None = None
     controls_at: int = 0  # space << 8 | variation of the usual object with a control code

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 from conduitfw.protocols import AddressField, Definition, Encoding, Item, Kind, Unit
 from conduitfw.protocols.dnp3.catalogue import (
+    ANALOG_DEADBAND,
     ANALOG_OUTPUT,
     BINARY_OUTPUT_COMMAND,
     CONTROL_CODES,
@@ -15,9 +18,8 @@ from conduitfw.protocols.dnp3.catalogue import (
     OBJECTS,
     QUIET,
     SHOWN_IN,
-    TIME,
 )
-from conduitfw.protocols.dnp3.link import FIRST_RESERVED_ADDRESS, MAX_FRAME, frame
+from conduitfw.protocols.dnp3.link import FIRST_RESERVED_ADDRESS, MAX_FRAME, SELF_ADDRESS, frame
 from conduitfw.protocols.dnp3.objects import LAST_INDEX, Header, asked
 from conduitfw.protocols.dnp3.session import SESSION_SIZE, Dnp3Session, Dnp3Unit
 
@@ -68,15 +70,19 @@ def _content(item: Item) -> dict[str, object]:
 
 
 def tag_functions(group: int, width: int, writes: bool) -> frozenset[int]:
-    """Reads are function 1; outputs are selected and operated, or operated at once, and answered."""
+    """Reads are function 1; outputs are selected and operated, or operated at once; deadbands are written."""
     if not writes:
         return frozenset((1,))
+    if group == ANALOG_DEADBAND:
+        return frozenset((2,))
     return frozenset((3, 4, 5)) if group in (BINARY_OUTPUT_COMMAND, ANALOG_OUTPUT) else frozenset()
 
 
 # Groups whose objects are measured or set numbers; the object says itself how its number stands in it.
-NUMBERED = frozenset(key >> 8 for key, layout in LAYOUTS.items() if layout.number and 20 <= key >> 8 < TIME)
-NUMBER = Encoding("number", 1, -1.8e308, 1.8e308, lambda raw, big: raw[0], lambda number, big: (number,))
+NUMBERED = frozenset(key >> 8 for key, layout in LAYOUTS.items() if layout.number)
+NUMBER = Encoding(
+    "number", 1, -sys.float_info.max, sys.float_info.max, lambda raw, big: raw[0], lambda number, big: (number,)
+)
 
 DNP3 = Definition(
     name="dnp3",
@@ -103,6 +109,7 @@ DNP3 = Definition(
     last_point=LAST_INDEX,
     addressed=frozenset(range(256)),
     quiet=QUIET,
+    everyone=frozenset(range(SELF_ADDRESS, 0x10000)),
     asked=asked,
     tag_keys=("group", "index", "outstation"),
     tag_functions=tag_functions,

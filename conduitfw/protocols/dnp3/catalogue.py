@@ -413,7 +413,9 @@ _OBJECTS = """
 # Groups in which every variation is alike: its layout.
 _WHOLE = {0: "self", 110: "size", 111: "size", 112: "size", 113: "size"}
 _OCTETS = {"F": 1, "S": 1, "c": 11, "i": 4, "I": 4, "h": 2, "H": 2, "B": 1, "f": 4, "d": 8, "t": 6, "r": 2}
-_NUMBERS = "iIhHfd"
+_NUMBERS = "iIhHfdB"
+# Groups whose numbers are a process's: counters, analogs, and what else is set. Times and sizes are not.
+_WITH_NUMBERS = frozenset((*range(20, 50), 101, 102))
 
 
 @dataclass(frozen=True)
@@ -425,11 +427,12 @@ class Layout:
     bits: int = 0  # packed: of each object
     sized: bool = False  # nothing but a size in front of it tells where it ends
     own_length: bool = False  # a data type and a length stand in front of it (device attributes, A.2)
+    flags: bool = False  # its first octet
     number_at: int = -1  # where its number begins, and what it is (a code of the struct module)
     number: str = ""
 
 
-def _layout(words: str, title: str, variation: int = 0) -> Layout:
+def _layout(group: int, words: str, title: str, variation: int = 0) -> Layout:
     if words in ("1b", "2b"):
         return Layout(title, bits=int(words[0]))
     if words == "sized":
@@ -442,10 +445,10 @@ def _layout(words: str, title: str, variation: int = 0) -> Layout:
         return Layout(title)
     at, number_at, number = 0, -1, ""
     for letter in words:
-        if letter in _NUMBERS and number_at < 0:
+        if letter in _NUMBERS and number_at < 0 and group in _WITH_NUMBERS:
             number_at, number = at, letter
         at += _OCTETS[letter]
-    return Layout(title, octets=at, number_at=number_at, number=number)
+    return Layout(title, octets=at, flags=words[0] == "F", number_at=number_at, number=number)
 
 
 def _read_objects() -> tuple[Catalogue, dict[int, Layout]]:
@@ -454,13 +457,13 @@ def _read_objects() -> tuple[Catalogue, dict[int, Layout]]:
     for line in _OBJECTS.strip().splitlines():
         number, word, title = line.split(None, 2)
         if line.startswith(" "):
-            layouts[group << 8 | int(number)] = _layout(word, title)
+            layouts[group << 8 | int(number)] = _layout(group, word, title)
         else:
             group = int(number)
             entries.append(Entry(group, word, title))
             if group in _WHOLE:
                 for variation in range(256):
-                    layouts[group << 8 | variation] = _layout(_WHOLE[group], f"variation {variation}", variation)
+                    layouts[group << 8 | variation] = _layout(group, _WHOLE[group], f"variation {variation}", variation)
     return Catalogue("group", entries, 255), layouts
 
 
@@ -482,12 +485,5 @@ BINARY_OUTPUT, BINARY_OUTPUT_COMMAND = 10, 12
 ANALOG_DEADBAND, ANALOG_STATUS, ANALOG_OUTPUT = 34, 40, 41
 TIME, CLASS, FILE, AUTHENTICATION = 50, 60, 70, 120
 
-# Where an outstation tells what a point is now: itself, its status, its events.
-SHOWN_IN: Mapping[int, tuple[int, ...]] = {
-    BINARY_OUTPUT_COMMAND: (BINARY_OUTPUT_COMMAND, BINARY_OUTPUT, 11),
-    ANALOG_OUTPUT: (ANALOG_OUTPUT, ANALOG_STATUS, 42),
-    1: (1, 2),
-    3: (3, 4),
-    20: (20, 22),
-    30: (30, 32),
-}
+# Where an outstation tells what an output is now. Its events do not: the oldest may come last.
+SHOWN_IN: Mapping[int, tuple[int, ...]] = {BINARY_OUTPUT_COMMAND: (BINARY_OUTPUT,), ANALOG_OUTPUT: (ANALOG_STATUS,)}

@@ -29,6 +29,7 @@ from conduitfw.reasons import Reason
 
 LAST_INDEX = 0xFFFF_FFFF
 CROB_OCTETS = 11
+_FIRST_RESPONSE = 129
 SUCCESS = 0  # status of a command (A.8.1)
 _HEADER_OCTETS = 3
 
@@ -43,11 +44,12 @@ _SIZE_OCTETS = {4: 1, 5: 2, 6: 4}
 
 # Requests whose headers name objects and bring none of their own; authentication objects and free formats do
 # anywhere, and in a freeze at a time the time does.
-_NAMES_ONLY = frozenset((1, 7, 8, 9, 10, 11, 12, 13, 14, 19, 20, 21, 22, 23, 24))
+_NAMES_ONLY = frozenset((1, *range(7, 25)))
 _AT_TIME = frozenset((11, 12))
 # Requests that no object belongs to: a station refuses them with one, or does not look.
 _WITHOUT_OBJECTS = frozenset((13, 14, 23, 24))
 # Objects whose contents a rule may limit.
+_ONLINE = 0x01  # of the flags (11.6): what an object says while it is not is no value
 _VALUED = frozenset((ANALOG_OUTPUT, ANALOG_DEADBAND))
 _CONTROLS = frozenset((BINARY_OUTPUT_COMMAND << 8 | 1, BINARY_OUTPUT_COMMAND << 8 | 2))
 
@@ -243,6 +245,8 @@ class _Reader:
             found.reason = Reason.DNP3_QUALIFIER
         if function in _WITHOUT_OBJECTS and group != AUTHENTICATION:
             found.reason = Reason.DNP3_OBJECT_UNWANTED
+        elif count == 0 and function < _FIRST_RESPONSE:
+            found.reason = Reason.DNP3_OBJECT_RANGE  # no master asks for nothing, and nothing would be judged
         if found.reason is None:
             self.place = place
             self.group, self.variation, self.qualifier = group, variation, qualifier
@@ -265,10 +269,13 @@ class _Reader:
             # Names of objects: indexes may follow, and nothing else.
             self.left = count if prefix in _INDEX_OCTETS and prefix else 0
             return
+        layout = LAYOUTS.get(self.group << 8 | self.variation)
         if prefix in _SIZE_OCTETS:
+            # Free format is for objects that have no other size; in it, a control would be told by nothing.
+            if (layout is not None and not layout.sized) or is_told(self.group, self.variation):
+                self.found.reason = Reason.DNP3_QUALIFIER
             self.left = count
             return
-        layout = LAYOUTS.get(self.group << 8 | self.variation)
         if count > _MOST_OBJECTS:
             self.found.reason = Reason.DNP3_OBJECT_RANGE
         elif layout is None or layout.sized:
@@ -291,13 +298,13 @@ class _Reader:
         found.brings_octets = True
         prefix = self.qualifier >> 4
         if prefix in _SIZE_OCTETS:
-            return self._one_in_front(_SIZE_OCTETS[prefix], 0)
+            return self._one_in_front(_SIZE_OCTETS[prefix])
         octets = _INDEX_OCTETS[prefix]
         size = 0
         if self._brings_data(function):
             layout = LAYOUTS[self.group << 8 | self.variation]
             if layout.own_length:
-                return self._one_in_front(1, octets + 1)
+                return self._one_in_front(1, octets, 1)
             size = layout.octets
         stride = octets + size
         count = min(self.left, (self.end - self.place) // stride)
@@ -319,11 +326,13 @@ class _Reader:
         self.left -= count
         self.index = min(self.index + count, LAST_INDEX)
 
-    def _one_in_front(self, octets: int, before: int) -> bool:
-        """One object behind a length of so many octets, which stands `before` octets further on."""
-        if self.end - self.place < before + octets:
+    def _one_in_front(self, octets: int, prefix: int = 0, before: int = 0) -> bool:
+        """One object behind a length of so many octets; in front of that an index, and `before` octets of its own."""
+        if self.end - self.place < prefix + before + octets:
             return False
-        at = self.place + before
+        if prefix:
+            self.found.runs.append(Run(self.group, self.variation, self.data, self.place, 1, prefix, prefix, -1))
+        at = self.place + prefix + before
         self.skip = int.from_bytes(self.data[at : at + octets], "little")
         self.place = at + octets
         self.left -= 1
@@ -338,19 +347,21 @@ def items_of(objects: Objects, function: int) -> Iterator[Item]:
     """The points that a frame's headers and objects name, with the values and control codes that they bring."""
     writes = function not in CHANGES_NOTHING
     for header in objects.headers:
-        if header.indexed or (writes and function not in _NAMES_ONLY and _is_told(header.group, header.variation)):
+        told = writes and function not in _NAMES_ONLY and is_told(header.group, header.variation)
+        if header.indexed or told:
             continue  # the objects say which, each with its value
         named = header.first >= 0
         first, last = (header.first, header.last) if named else (0, LAST_INDEX)
         yield Item(header.group, first, last, variation=header.variation, writes=writes)
     for run in objects.runs:
-        if run.prefix or not writes or _is_told(run.group, run.variation):
+        if run.prefix or not writes or is_told(run.group, run.variation):
             yield from _items_of_run(run, writes)
 
 
-def _is_told(group: int, variation: int) -> bool:
-    """Whether a rule may limit what such an object brings."""
-    return group in _VALUED or group << 8 | variation in _CONTROLS
+def is_told(group: int, variation: int) -> bool:
+    """Whether a rule may limit what such an object brings: each of them is an item, with its value or control code."""
+    key = group << 8 | variation
+    return group in _VALUED or key in _CONTROLS or (key in LAYOUTS and bool(LAYOUTS[key].number))
 
 
 def _items_of_run(run: Run, writes: bool) -> Iterator[Item]:
@@ -365,8 +376,10 @@ def _items_of_run(run: Run, writes: bool) -> Iterator[Item]:
         first, last = (index, index) if index >= 0 else (0, LAST_INDEX)
         item = Item(run.group, first, last, variation=run.variation, writes=writes)
         if number is not None and layout is not None:
-            value = number.unpack_from(run.data, run.octets(position) + layout.number_at)[0]
-            item.values = (shortest(value) if layout.number == "f" else value,)
+            at = run.octets(position)
+            value = number.unpack_from(run.data, at + layout.number_at)[0]
+            if writes or not layout.flags or run.data[at] & _ONLINE:
+                item.values = (shortest(value) if layout.number == "f" else value,)
         elif control:
             item.code = run.data[run.octets(position)]
         elif run.group in _VALUED and writes:

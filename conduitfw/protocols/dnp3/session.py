@@ -188,7 +188,8 @@ class Dnp3Session:
             before = self._selections.get(pair)
             if before is not None and before.fits(sequence, fragment.digest):
                 unit.selected = before.sent
-        selected = fragment.digest if last and fragment.function == selection.SELECT else b""
+        # What was selected by a broadcast, no station answers for.
+        selected = fragment.digest if unit.answered and fragment.function == selection.SELECT else b""
         unit.token = _FromClient(None if last else fragment, sequence if unit.answered else -1, selected)
 
     @staticmethod
@@ -269,6 +270,8 @@ class Dnp3Session:
             found = self._find(pair, fragment.control & application.SEQUENCE)
             if found is not None:
                 unit.answers = found.function
+                if found.state == _WAITING:
+                    unit.since = found.sent
             elif not self._unknown and unit.reason is None:
                 unit.reason = Reason.UNMATCHED_RESPONSE
             if last:
@@ -299,7 +302,7 @@ class Dnp3Session:
         token = unit.token
         if isinstance(token, _FromClient):
             self._fragment = token.fragment
-            if token.selected or unit.function == selection.OPERATE:
+            if token.selected or (unit.function == selection.OPERATE and unit.complete):
                 self._note_selection(unit, token, now)
             if token.sequence >= 0:
                 self._remember(unit, token.sequence, now)

@@ -63,6 +63,11 @@ MODBUS = Definition(
     last_point=points.LAST_ADDRESS,
     addressed=points.ADDRESSED,
     quiet=QUIET,
+    quiet_details={
+        function: frozenset().union(*(catalogue.groups[name] for name in catalogue.groups if name != "session"))
+        for function, catalogue in SUB_FUNCTIONS.items()
+    },
+    everyone=frozenset((0,)),
     asked=points.asked,
     tag_keys=("table", "address", "unit_id"),
     tag_functions=points.tag_functions,

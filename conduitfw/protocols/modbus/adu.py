@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from hashlib import blake2b
 
 from conduitfw.protocols.modbus.catalogue import (
     BIT_TABLES,
@@ -213,6 +214,21 @@ def _counted(data: bytes, at: int, end: int) -> Reason | None:
     return None if size >= 2 and data[at + 1] == size - 2 else Reason.MODBUS_BYTE_COUNT
 
 
+def _file_groups(data: bytes, at: int, end: int) -> Reason | None:
+    """6.14: groups of a length, reference type 6, and registers."""
+    if _counted(data, at, end) is not None:
+        return Reason.MODBUS_BYTE_COUNT
+    group = at + 2
+    while group < end:
+        length = data[group]
+        if length % 2 == 0 or end - group < 2:
+            return Reason.MODBUS_BYTE_COUNT
+        if data[group + 1] != 6:
+            return Reason.MODBUS_FILE_REFERENCE
+        group += 1 + length
+    return None if group == end else Reason.MODBUS_BYTE_COUNT
+
+
 def _fifo(data: bytes, at: int, end: int) -> Reason | None:
     """6.18: byte count of two bytes, count of at most 31 registers."""
     if end - at < 5:
@@ -252,7 +268,7 @@ RESPONSES: dict[int, Check] = {
     11: _length(5),
     12: _counted,
     17: _counted,
-    READ_FILE: _counted,
+    READ_FILE: _file_groups,
     WRITE_FILE: _write_files,
     MASK_WRITE: _length(7),
     READ_WRITE: _counted,
@@ -269,7 +285,7 @@ def exception(data: bytes, at: int, end: int) -> Reason | None:
     return None if data[at + 1] in EXCEPTIONS.by_number else Reason.MODBUS_EXCEPTION_CODE
 
 
-def expected_answer(data: bytes, at: int) -> bytes:
+def expected_answer(data: bytes, at: int, end: int) -> bytes:
     """What of a (well-formed) request its answer has to agree with or is read by; compared by `agrees`."""
     function = data[at]
     if function == READ_WRITE:
@@ -280,12 +296,21 @@ def expected_answer(data: bytes, at: int) -> bytes:
         return data[at + 1 : at + 7]
     if function == DIAGNOSTICS:
         return data[at + 1 : at + 3]
-    return data[at + 1 : at + 2] if function == INTERFACE else b""
+    if function == INTERFACE:  # the code of a device identification is repeated
+        return data[at + 1 : at + (3 if data[at + 1] == READ_DEVICE_IDENTIFICATION else 2)]
+    return _echo(data, at, end) if function == WRITE_FILE else b""
 
 
-def agrees(expected: bytes, data: bytes, at: int) -> bool:
+def _echo(data: bytes, at: int, end: int) -> bytes:
+    """What stands for a request that its answer repeats whole."""
+    return blake2b(data[at:end], digest_size=8).digest()
+
+
+def agrees(expected: bytes, data: bytes, at: int, end: int) -> bool:
     """Whether a (well-formed) response fits the request that it answers."""
     function = data[at]
+    if function == WRITE_FILE:
+        return _echo(data, at, end) == expected
     if function in READS or function == READ_WRITE:
         quantity = _U16.unpack_from(expected, 2)[0]
         bits = 1 if READS.get(function, (-1, 0))[0] in BIT_TABLES else 16

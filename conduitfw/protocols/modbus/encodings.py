@@ -23,7 +23,8 @@ _MOST = dict(zip("fd", struct.unpack("!fd", bytes.fromhex("7f7fffff7feffffffffff
 
 def _range(code: str, width: int) -> tuple[float, float]:
     if code in _MOST:
-        return -_MOST[code], _MOST[code]
+        most = shortest(_MOST[code]) if code == "f" else _MOST[code]
+        return -most, most
     bits = 16 * width
     return (0, 2**bits - 1) if code.isupper() else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 

@@ -145,8 +145,10 @@ def outcome(function: int, data: bytes, at: int, expected: bytes, *, taken: bool
     """What a write's answer says of it. `expected`: of the request (adu.expected_answer); an exception says no more."""
     values: tuple[float, ...] = ()
     if function == MASK_WRITE:
-        return [(masked(data, at), True)] if taken else []
-    if function in WRITES_ONE:
+        if taken:
+            return [(masked(data, at), True)]
+        table, first, quantity = HOLDING_REGISTERS, _U16.unpack_from(expected)[0], 1
+    elif function in WRITES_ONE:
         if taken:
             return [(written_one(data, at), True)]
         table, (first, value), quantity = WRITES_ONE[function], _TWO.unpack_from(expected), 1
@@ -184,7 +186,10 @@ def asked(function: int, question: Asked) -> list[Item]:
     return [Item(table, UNSAID, UNSAID - 1), written] if function == READ_WRITE else [written]
 
 
-ADDRESSED = frozenset((*READS, *WRITES, *WRITES_ONE, MASK_WRITE, READ_WRITE, FIFO, READ_FILE, WRITE_FILE))
+# And 7, 8, 11, 12, 17, which touch no table.
+ADDRESSED = frozenset(
+    (7, DIAGNOSTICS, 11, 12, 17, *READS, *WRITES, *WRITES_ONE, MASK_WRITE, READ_WRITE, FIFO, READ_FILE, WRITE_FILE)
+)
 
 
 def tag_functions(table: int, width: int, writes: bool) -> frozenset[int]:

@@ -40,7 +40,7 @@ class ModbusUnit(Unit):
 
     def outcome(self) -> Sequence[tuple[Item, bool]]:
         """What became of a write: an exception says that it was not done."""
-        if self.kind is Kind.REQUEST or self.reason is not None:
+        if self.kind is Kind.REQUEST or self.reason is not None or not self.expected:
             return ()
         return points.outcome(self.function, self.data, self.at, self.expected, taken=not self.exception)
 
@@ -102,7 +102,7 @@ class ModbusSession:
         if check is not None:
             unit.reason = check(data, at, end)
         if unit.reason is None:
-            unit.token = (transaction_id, adu.expected_answer(data, at))
+            unit.token = (transaction_id, adu.expected_answer(data, at, end))
         return unit
 
     def _response(
@@ -124,27 +124,32 @@ class ModbusSession:
             unit.reason = Reason.MODBUS_FUNCTION_CODE
         if unit.reason is not None:
             return unit
-        transaction = self._find(transaction_id, unit_id, function)
+        transaction, alone = self._find(transaction_id, unit_id, function)
         unit.token = transaction
+        if transaction is not None and alone and not transaction.late:
+            unit.since, unit.asked_of = transaction.sent, transaction.unit_id
         if transaction is None:
             if not self._unknown:
                 unit.reason = Reason.UNMATCHED_RESPONSE
-        elif code > 127 or adu.agrees(transaction.expected, data, at):
+        elif code > 127 or adu.agrees(transaction.expected, data, at, end):
             unit.expected = transaction.expected
         else:
             unit.reason = Reason.MODBUS_ANSWER_DIFFERS
         return unit
 
-    def _find(self, transaction_id: int, unit_id: int, function: int) -> Transaction | None:
-        """The oldest request that this may answer: masters that use one id for all are served in order."""
-        for transaction in self._outstanding:
-            if (
-                transaction.transaction_id == transaction_id
-                and transaction.function == function
-                and (transaction.unit_id == unit_id or self._lenient)
-            ):
-                return transaction
-        return None
+    def _find(self, transaction_id: int, unit_id: int, function: int) -> tuple[Transaction | None, bool]:
+        """The oldest request that this may answer, and whether there is no other.
+
+        Masters that use one id for all are served in order.
+        """
+        found = [
+            transaction
+            for transaction in self._outstanding
+            if transaction.transaction_id == transaction_id
+            and transaction.function == function
+            and (transaction.unit_id == unit_id or self._lenient)
+        ]
+        return (found[0] if found else None), len(found) == 1
 
     def may_go(self, unit: Unit, limit: int) -> bool:
         """tcp-rules.md, 6: what carries data goes alone; reads go up to `limit`, with 1 all requests alone."""

@@ -1,0 +1,1 @@
+"""Golden vectors: data files, and the generator of those in rules/."""
