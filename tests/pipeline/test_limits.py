@@ -15,6 +15,7 @@ from pymodbus.pdu.register_message import (
     WriteSingleRegisterRequest,
     WriteSingleRegisterResponse,
 )
+from scapy.layers.inet import IP, UDP
 
 from conduitfw.outcome import Verdict
 from conduitfw.policy.compile import Tables, compile_policy
@@ -51,11 +52,10 @@ READS = "name: reads, allow: modbus, clients: hmi, servers: plc, functions: read
 SETS = "name: sets, allow: modbus, clients: hmi, servers: plc, write: TIC-101.setpoint"
 
 
-def compiled(folder: Path, *rules: str, tags: str = "") -> Tables:
+def compiled(folder: Path, *rules: str, tags: str = "", head: str = HEAD) -> Tables:
     path = folder / "policy.yaml"
-    path.write_text(
-        HEAD.replace("conduits:\n", tags + "conduits:\n") + "".join(f"      - {{{rule}}}\n" for rule in rules)
-    )
+    text = head.replace("conduits:\n", tags + "conduits:\n")
+    path.write_text(text + "".join(f"      - {{{rule}}}\n" for rule in rules))
     loaded = load_policy([path])
     assert loaded.policy is not None, [str(problem) for problem in loaded.problems]
     return compile_policy(loaded.policy)
@@ -178,6 +178,37 @@ class TestTags:
         wire.pipeline = Pipeline(tables, wire.flows, wire.notices.append, Ledger(memory))
         plant.sets(44.0)
 
+    def test_a_late_look_does_not_take_the_place_of_what_is_known(self, tmp_path: Path) -> None:
+        """Another session asked before the writes, and is answered behind them: what it was told is old."""
+        plant = Plant(Wire(compiled(tmp_path, READS, SETS)))
+        other = Wire(plant.wire.pipeline.tables, ports=(50000, 502))
+        other.pipeline, other.now = plant.wire.pipeline, plant.wire.now
+        other.open()
+        other.client(read(1, 2, 120))
+        for number in (47.0, 52.0):
+            plant.wire.now += 1
+            plant.sets(number)
+        other.now = plant.wire.now + 1
+        other.server(adu(ReadHoldingRegistersResponse(registers=words(42.0)), 1))
+        assert plant.refused(40.0) == (Reason.TAG_STEP, "setpoint TIC-101 52.0 -> 40.0 C is a step of 12, above 5")
+
+    def test_an_answer_that_may_be_anothers_teaches_nothing(self, plant: Plant) -> None:
+        """Two reads with one transaction id: nobody can say whose answer comes."""
+        plant.wire.client(read(7, 2, 120))
+        plant.wire.client(read(7, 2, 500))
+        for number in (70.0, 42.0):
+            plant.wire.server(adu(ReadHoldingRegistersResponse(registers=words(number)), 7))
+        assert plant.refused(71.0) == (Reason.TAG_STEP, "setpoint TIC-101 42.0 -> 71.0 C is a step of 29, above 5")
+
+    @pytest.mark.parametrize("answer", [written(), exception(1, 16, 2), exception(1, 6, 2)])
+    def test_who_only_watches_stops_nothing(self, tmp_path: Path, answer: bytes) -> None:
+        """A watched session that was there before: an answer to a write that nobody saw passes."""
+        text = HEAD.replace("    review_by", "    mode: monitor\n    review_by")
+        wire = Wire(compiled(tmp_path, READS, SETS, head=text))
+        outcome = wire.server(answer, ack=1000)
+        assert (outcome.forward, outcome.emissions, wire.denials) == (True, [], [])
+        assert wire.pipeline.counters["engine_errors"] == 0
+
 
 class TestRates:
     RULE = "name: sets, allow: modbus, clients: hmi, servers: plc, functions: [3, 6, 16], at_most: 2/min"
@@ -220,9 +251,9 @@ class TestRates:
 # --- a DNP3 message in several frames -------------------------------------------------------------------
 
 
-def frame(user: bytes, *, master: int = 1, outstation: int = 10) -> bytes:
+def frame(user: bytes, *, master: int = 1, outstation: int = 10, control: int = 0xC4) -> bytes:
     """A link frame of unconfirmed user data; its CRCs are dnp3py's."""
-    header = struct.pack("<BBBBHH", 5, 0x64, 5 + len(user), 0xC4, outstation, master)
+    header = struct.pack("<BBBBHH", 5, 0x64, 5 + len(user), control, outstation, master)
     blocks = [header, *(user[at : at + 16] for at in range(0, len(user), 16))]
     return b"".join(block + struct.pack("<H", compute_crc(block)) for block in blocks)
 
@@ -309,3 +340,65 @@ class TestSeveralFrames:
         wire.pipeline.swap(compiled(tmp_path, HIGH, LOW), wire.now)
         assert wire.client(frames[1]).verdict is Verdict.DENY
         assert frames[1] not in wire.reads
+
+    def test_an_operate_of_several_frames_is_for_what_was_selected(self, tmp_path: Path) -> None:
+        """However either was cut."""
+        rule = "name: sbo, allow: dnp3, clients: hmi, servers: rtu, functions: [select, operate], "
+        tables = compiled(tmp_path, rule + "select_before_operate: required")
+        for selected, verdict in (((1, 2, 3), Verdict.ACCEPT), ((1, 2, 4), Verdict.DENY)):
+            wire = session(tables)
+            for each in message(3, crobs(*selected), 20, sequence=5):
+                wire.client(each)
+                wire.server()
+            wire.server(frame(b"\xc0\xc5\x81\x00\x00", master=10, outstation=1, control=0x44))
+            outcomes = []
+            for each in message(4, crobs(1, 2, 3), 9, sequence=6):
+                outcomes.append(wire.client(each))
+                wire.server()
+            assert outcomes[-1].verdict is verdict
+            if verdict is Verdict.DENY:
+                assert outcomes[-1].reason is Reason.NOT_SELECTED
+
+
+QUALIFIERS = (0x47, 0x48, 0x49, 0x4B, 0x57, 0x58, 0x59, 0x5B, 0x67, 0x68, 0x69, 0x6B)
+CONTENTS = {(12, 1): b"\x03\x01" + bytes(9), (41, 3): struct.pack("<fB", 1e6, 0), (34, 3): struct.pack("<f", 1e6)}
+
+
+class TestHiding:
+    @pytest.mark.parametrize("qualifier", QUALIFIERS)
+    @pytest.mark.parametrize(("kind", "octets"), CONTENTS.items())
+    def test_nothing_that_is_limited_hides_in_a_free_format(
+        self, tmp_path: Path, qualifier: int, kind: tuple[int, int], octets: bytes
+    ) -> None:
+        count = {7: 1, 8: 2, 9: 4, 0xB: 1}[qualifier & 0x0F]
+        size = {4: 1, 5: 2, 6: 4}[qualifier >> 4]
+        body = bytes((*kind, qualifier)) + (1).to_bytes(count, "little") + len(octets).to_bytes(size, "little") + octets
+        wire = session(compiled(tmp_path, LOW.replace("direct_operate", "direct_operate, write")))
+        outcome = wire.client(frame(b"\xc0\xc0" + bytes((2 if kind[0] == 34 else 5,)) + body))
+        assert outcome.reason is Reason.DNP3_QUALIFIER
+        assert wire.reads == []
+
+
+class TestUdp:
+    RULE = LOW.replace("allow: dnp3", "allow: dnp3, transport: udp") + ", at_most: 2/min"
+
+    def datagram(self, payload: bytes) -> bytes:
+        packet = IP(src="10.10.0.11", dst="10.20.0.9") / UDP(sport=40000, dport=20000) / payload
+        return bytes(packet)
+
+    def test_a_datagram_that_is_dropped_counts_for_nothing(self, tmp_path: Path) -> None:
+        wire = Wire(compiled(tmp_path, self.RULE))
+        good = frame(b"\xc0\xc0\x05" + crobs(1))
+        for _ in range(3):
+            assert wire.pipeline.decide(self.datagram(good + b"junk"), wire.now).verdict is Verdict.DENY
+        assert wire.pipeline.decide(self.datagram(good), wire.now).verdict is Verdict.ACCEPT
+        assert wire.pipeline.decide(self.datagram(good + good), wire.now).reason is Reason.RATE
+        assert wire.pipeline.decide(self.datagram(good), wire.now).verdict is Verdict.ACCEPT
+
+    def test_a_select_that_nobody_answers_is_not_remembered(self, tmp_path: Path) -> None:
+        rule = "allow: dnp3, transport: udp, clients: hmi, servers: rtu, functions: [read, select], outstation: 65535"
+        wire = Wire(compiled(tmp_path, rule))
+        select = frame(b"\xc0\xc3\x03" + crobs(1), outstation=0xFFFF)
+        for _ in range(2):
+            assert wire.pipeline.decide(self.datagram(select), wire.now).verdict is Verdict.ACCEPT
+        assert wire.pipeline.counters["engine_errors"] == 0

@@ -426,6 +426,7 @@ class Layout:
     octets: int = 0  # of each object, where `bits` is 0
     bits: int = 0  # packed: of each object
     sized: bool = False  # nothing but a size in front of it tells where it ends
+    string: bool = False  # as many octets as its variation; a size in front may say it as well
     own_length: bool = False  # a data type and a length stand in front of it (device attributes, A.2)
     flags: bool = False  # its first octet
     number_at: int = -1  # where its number begins, and what it is (a code of the struct module)
@@ -440,7 +441,7 @@ def _layout(group: int, words: str, title: str, variation: int = 0) -> Layout:
     if words == "self":
         return Layout(title, own_length=True)
     if words == "size":
-        return Layout(title, octets=variation)
+        return Layout(title, octets=variation, string=True)
     if words == "none":
         return Layout(title)
     at, number_at, number = 0, -1, ""

@@ -271,8 +271,8 @@ class _Reader:
             return
         layout = LAYOUTS.get(self.group << 8 | self.variation)
         if prefix in _SIZE_OCTETS:
-            # Free format is for objects that have no other size; in it, a control would be told by nothing.
-            if (layout is not None and not layout.sized) or is_told(self.group, self.variation):
+            # Free format is for objects that have no other size, and strings; a control in it would be told by nothing.
+            if (layout is not None and not (layout.sized or layout.string)) or is_told(self.group, self.variation):
                 self.found.reason = Reason.DNP3_QUALIFIER
             self.left = count
             return
