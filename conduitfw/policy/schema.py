@@ -257,7 +257,7 @@ def json_schema() -> dict[str, object]:
             "policy": _object(HEADER),
             "zones": _named(_object({**ZONE, "assets": Field(ZONE["assets"].title)}, assets=_assets())),
             "groups": _named(_list_or_one({"type": "string"})),
-            "tags": _named(_object(TAG)),
+            "tags": _named(_object(TAG, table={"enum": _names("registers")}, type={"enum": _types()})),
             "conduits": _named(_object(CONDUIT, rules={"type": "array", "minItems": 1, "items": _rule()})),
             "tests": {"type": "array", "items": _object(TEST)},
         },
@@ -282,10 +282,34 @@ def _rule() -> dict[str, object]:
         functions=functions,
         **{"except": functions},
         sub_functions={"type": "object", "properties": detailed},
+        registers=_by_name("registers", ""),
+        points=_by_name("points", _GROUP),
+        objects=_list_or_one({"anyOf": [{"enum": _names("objects")}, {"type": "string", "pattern": _OBJECT}]}),
         controls=_words(*controls),
-        values={"anyOf": [_value(RULE["values"]), _object(VALUES)]},
+        values={"anyOf": [_value(RULE["values"]), _object(VALUES, type={"enum": _types()})]},
         at_most=rates,
     )
+
+
+# As policy/rule_limits.py reads them.
+_GROUP = "^g[0-9]+$"
+_OBJECT = "^(g[0-9]+(v[0-9]+(-[0-9]+)?)?|class [0-3](-[0-3])?)$"
+
+
+def _names(limit: str) -> list[str]:
+    """The names of tables or object groups, of the protocols that have this limit."""
+    return [name for each in PROTOCOLS.values() if limit in each.limits for name in each.spaces.by_name]
+
+
+def _types() -> list[str]:
+    return sorted({name for protocol in PROTOCOLS.values() for name in protocol.encodings})
+
+
+def _by_name(limit: str, pattern: str) -> dict[str, object]:
+    """A mapping from these (or what the pattern says) to numbers and ranges."""
+    names: dict[str, object] = {"enum": _names(limit)}
+    keys = {"anyOf": [names, {"pattern": pattern}]} if pattern else names
+    return {"type": "object", "propertyNames": keys, "additionalProperties": _NUMBERS}
 
 
 def _words(*catalogues: Catalogue) -> dict[str, object]:

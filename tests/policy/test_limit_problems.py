@@ -166,6 +166,10 @@ def test_a_limit_makes_a_rule_worth_having(tmp_path: Path) -> None:
         lambda rule: rule.update(sub_functions={"diagnostics": "quory"}),
         lambda rule: rule.update(controls=["clos"]),
         lambda rule: rule.update(quantity="some"),
+        lambda rule: rule.update(registers={"holding_register": 1}),
+        lambda rule: rule.update(objects="analogue_input"),
+        lambda rule: rule.update(points={"g": 1}),
+        lambda rule: rule.update(values={"type": "flot32"}),
     ],
 )
 def test_the_schema_refuses_what_the_loader_refuses(spoil: object) -> None:
@@ -174,6 +178,7 @@ def test_the_schema_refuses_what_the_loader_refuses(spoil: object) -> None:
         "allow": "modbus", "clients": "x", "servers": "y", "functions": [3, 16],
         "registers": {"holding_registers": ["0-9", 12]}, "values": {"type": "int16", "min": -5}, "quantity": "1-3",
         "at_most": "30/min", "sub_functions": {"diagnostics": ["query", 3]}, "controls": "close",
+        "objects": ["g12v1", "class 0-3", "analog_input"], "points": {"g12": "0-7", "binary_input": 3},
     }]}}}  # fmt: skip
     jsonschema.validate(policy, json_schema())
     spoil(policy["conduits"]["c"]["rules"][0])  # type: ignore[index]
