@@ -5,8 +5,9 @@ They are built here, from the flow's record, and leave by kernel/emit.py. tcp-ru
 
 from __future__ import annotations
 
+from conduitfw import translation
 from conduitfw.flow import Flow, State, distance
-from conduitfw.packet import ACK, PSH, RST, Packet, build
+from conduitfw.packet import ACK, PSH, RST, Packet, build, build_udp
 from conduitfw.stream import pieces
 
 _MASK = 0xFFFF_FFFF
@@ -28,8 +29,17 @@ class Emission:
 
 
 def _build(
-    flow: Flow, to_client: bool, *, sequence: int, ack: int, flags: int, window: int, payload: bytes
+    flow: Flow,
+    to_client: bool,
+    *,
+    sequence: int,
+    ack: int,
+    flags: int,
+    window: int,
+    payload: bytes,
+    translated: bool = False,
 ) -> Emission:
+    """`sequence` and `ack` in the server's numbers, or `translated` already."""
     timestamps = None
     if flow.timestamps and not flags & RST:
         own, theirs = flow.client_stamp, flow.server_stamp
@@ -37,6 +47,8 @@ def _build(
     ends = (flow.server, flow.client, flow.server_port, flow.client_port)
     if not to_client:
         ends = (flow.client, flow.server, flow.client_port, flow.server_port)
+    elif translation.applies(flow) and not translated:
+        sequence, ack = translation.sequence_to_client(flow, sequence), translation.ack_to_client(flow, ack)
     packet = build(
         *ends, sequence=sequence, ack=ack, flags=flags, window=window, timestamps=timestamps, payload=payload
     )
@@ -58,6 +70,26 @@ def acknowledge_head(flow: Flow) -> Emission:
         window=lowered_window(flow, flow.raised_to),
         payload=b"",
     )
+
+
+def send_answer(flow: Flow) -> Emission:
+    """Our answer to a denied request, in the server's name; or, where there is none, that the request has arrived."""
+    payload = flow.answer[: flow.answer_length]
+    return _build(
+        flow,
+        True,
+        sequence=flow.answer_at + flow.inserted - flow.answer_length,
+        ack=flow.answered_end,
+        flags=ACK | PSH if payload else ACK,
+        window=flow.server_window,
+        payload=payload,
+        translated=True,
+    )
+
+
+def answer_datagram(flow: Flow, payload: bytes) -> Emission:
+    """The same over UDP."""
+    return Emission(flow, True, build_udp(flow.server, flow.client, flow.server_port, flow.client_port, payload))
 
 
 def lowered_window(flow: Flow, ack: int) -> int:

@@ -12,6 +12,7 @@ Numbers of sequence space are unsigned 32-bit and wrap; `distance` compares them
 from __future__ import annotations
 
 import enum
+import math
 import mmap
 import operator
 import struct
@@ -95,6 +96,15 @@ _FIELDS: tuple[tuple[str, str], ...] = (
     ("head_since", "d"),  # when the first of the kept bytes came; 0: nothing is kept
     ("denials", "I"),
     ("deaths", "B"),  # of workers with a packet of this flow in hand, since one was decided
+    # tcp-rules.md, 7 (translation.py): what of the client's stream never went on, and what of ours is in the server's.
+    ("removed", "I"),
+    ("inserted", "I"),
+    ("answered_end", "I"),  # the client's own number behind the last request that we answered ...
+    ("answered_size", "H"),  # ... and that request's length; 0: nothing was ever answered
+    ("answer", "32s"),  # an answer of ours that the client has not acknowledged ...
+    ("answer_length", "B"),  # ... 0: there is none
+    ("answer_at", "I"),  # the server's own number behind which it stands
+    ("answer_since", "d"),
     ("open_policy", "I"),  # an open fragment's: the policy that allowed its beginning ...
     ("open_rules", "Q"),  # ... and which of its rules (compile.Channel.decide)
 )
@@ -105,9 +115,6 @@ _get_fields = operator.attrgetter(*_NAMES)
 SESSION_ROOM = 832
 PARTIAL_ROOM = 300  # a server's unit that is not complete (a DNP3 frame has at most 292 bytes)
 HELD_ROOM = RECORD_SIZE - _RECORD.size - SESSION_ROOM - PARTIAL_ROOM
-_SESSION_AT = _RECORD.size
-_PARTIAL_AT = _SESSION_AT + SESSION_ROOM
-_HELD_AT = _PARTIAL_AT + PARTIAL_ROOM
 
 
 class Flow:
@@ -115,6 +122,7 @@ class Flow:
 
     __slots__ = (
         *_NAMES,
+        "answer_due",
         "channel",
         "early",
         "held",
@@ -172,6 +180,14 @@ class Flow:
     head_since: float
     denials: int
     deaths: int
+    removed: int
+    inserted: int
+    answered_end: int
+    answered_size: int
+    answer: bytes
+    answer_length: int
+    answer_at: int
+    answer_since: float
     open_policy: int
     open_rules: int
     channel: Channel | None
@@ -179,7 +195,8 @@ class Flow:
 
     def __init__(self, key: bytes, transport: int, slot: int) -> None:
         for name, code in _FIELDS:
-            setattr(self, name, False if code == "?" else 0.0 if code == "d" else bytes(6) if code == "6s" else 0)
+            empty: object = False if code == "?" else 0.0 if code == "d" else 0
+            setattr(self, name, bytes(int(code[:-1])) if code.endswith("s") else empty)
         self.key = key
         self.reverse_key = reversed_key(key)
         self.transport = transport
@@ -189,6 +206,7 @@ class Flow:
         self.session_bytes = b""
         self.held = b""  # the client's bytes from `base` on: sent on and not taken, then kept back
         self.partial = b""  # the server's bytes of a unit that is not complete
+        self.answer_due = math.inf  # when our answer has to be sent, the first time or again; not in the record
         # Observed flows only, and not in the record: segments behind a gap, by sequence number, for
         # each direction.
         self.early: tuple[dict[int, bytes], dict[int, bytes]] | None = None
@@ -334,16 +352,19 @@ class FlowTable:
         at = self._at(flow.slot)
         session = flow.session.pack() if flow.session is not None else flow.session_bytes
         held, partial = flow.held, flow.partial
-        memory[at] = _WRITING
-        memory[at + _SESSION_AT : at + _SESSION_AT + len(session)] = session
-        if partial:
-            memory[at + _PARTIAL_AT : at + _PARTIAL_AT + len(partial)] = partial
-        if held:
-            memory[at + _HELD_AT : at + _HELD_AT + len(held)] = held
-        _RECORD.pack_into(
-            memory, at, _WRITING, len(flow.key), flow.key, *_get_fields(flow), len(session), len(partial), len(held)
+        lengths = len(session), len(partial), len(held)
+        record = b"".join(
+            (
+                _RECORD.pack(_WRITING, len(flow.key), flow.key, *_get_fields(flow), *lengths),
+                session,
+                partial,
+                held,
+            )
         )
-        memory[at] = _USED  # last: a worker killed in here leaves the mark
+        # All is ready: a worker that is killed between these three lines, and nowhere else, leaves a torn record.
+        memory[at] = _WRITING
+        memory[at : at + len(record)] = record
+        memory[at] = _USED
 
     def _load(self, slot: int) -> Flow:
         memory = self._memory
@@ -352,9 +373,14 @@ class FlowTable:
         flow = Flow(key[:key_length], TCP, slot)
         for name, value in zip(_NAMES, values, strict=True):
             setattr(flow, name, value)
-        flow.session_bytes = bytes(memory[at + _SESSION_AT : at + _SESSION_AT + session])
-        flow.partial = bytes(memory[at + _PARTIAL_AT : at + _PARTIAL_AT + partial])
-        flow.held = bytes(memory[at + _HELD_AT : at + _HELD_AT + held])
+        place = at + _RECORD.size
+        flow.session_bytes = bytes(memory[place : place + session])
+        place += session
+        flow.partial = bytes(memory[place : place + partial])
+        place += partial
+        flow.held = bytes(memory[place : place + held])
+        if flow.answer_length:
+            flow.answer_due = 0.0  # a predecessor may have died before it was sent
         return flow
 
     def portion(self, count: int) -> list[Flow]:

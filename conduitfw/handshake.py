@@ -7,6 +7,8 @@ SYN-ACK come here with their options cleaned of all but MSS, window scale, SACK 
 
 from __future__ import annotations
 
+import math
+
 from conduitfw.flow import Flow, State
 from conduitfw.packet import ACK, SYN, Packet
 from conduitfw.reasons import Reason
@@ -61,6 +63,8 @@ def _begin(flow: Flow, packet: Packet) -> None:
     flow.server_next = flow.client_ack = (packet.sequence + 1) & _MASK
     flow.client_ended = flow.server_ended = flow.closing = flow.loose = flow.alone = False
     flow.longest = flow.longest_sent = 0
+    flow.removed = flow.inserted = flow.answered_size = flow.answer_length = 0
+    flow.answer_due = math.inf
     flow.timestamps = flow.pending_timestamps and packet.ts_value >= 0
     # Window scaling counts where both sides offer it; a client that did not has a server that does not.
     flow.scale_known = True

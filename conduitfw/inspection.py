@@ -14,11 +14,22 @@ from conduitfw.policy.model import Rule
 from conduitfw.protocols import Kind, Unit
 from conduitfw.reasons import Reason
 
+# What the policy denies can be answered; what is malformed, or does not fit the session, ends it.
+ANSWERABLE = frozenset(
+    (
+        Reason.NO_RULE, Reason.NO_RULE_ADDRESS, Reason.SUB_FUNCTION, Reason.OBJECT, Reason.POINT, Reason.QUANTITY,
+        Reason.CONTROL, Reason.VALUE, Reason.TAG_PART, Reason.TAG_LIMIT, Reason.TAG_STEP, Reason.TAG_UNSEEN,
+        Reason.NOT_SELECTED, Reason.RATE,
+    )
+)  # fmt: skip
+
 
 class Findings:
     """The units that a packet completed, the rule that allowed the last, and the first denial."""
 
-    __slots__ = ("_ledger", "_now", "any_protocol", "denied", "detail", "reason", "rule", "units", "waits")
+    __slots__ = (
+        "_ledger", "_now", "any_protocol", "denied", "detail", "reason", "rejected", "rule", "units", "waits",
+    )  # fmt: skip
 
     def __init__(self, ledger: Ledger, now: float, any_protocol: bool = False) -> None:
         self._ledger = ledger
@@ -28,6 +39,8 @@ class Findings:
         self.reason: Reason | None = None
         self.detail = ""  # what the reason was about in this very unit
         self.denied: Unit | None = None
+        # Units that we answer in the server's place, and why: they end nothing.
+        self.rejected: list[tuple[Unit, Reason, str]] = []
         self.waits = False  # bytes are kept back, or the sender has to send again
         # `replay --any`: only what is malformed is denied.
         self.any_protocol = any_protocol
@@ -52,6 +65,26 @@ class Findings:
             return not self.deny(decision.reason, unit, decision.detail)
         self.rule = decision
         return True
+
+    def refusal(self, flow: Flow, unit: Unit, data: bytes) -> bytes | None:
+        """What we answer to this unit, just denied, in the server's place; None: the denial ends the session."""
+        channel = flow.channel
+        assert channel is not None
+        if channel.on_deny != "reject" or self.denied is not unit or self.reason not in ANSWERABLE:
+            return None
+        if not unit.begins or not unit.complete:
+            return None  # the server has a part of it, or would get the rest
+        return channel.protocol.refusal(data, 0, len(data), unit, self.reason)
+
+    def withdraw(self) -> None:
+        """The denial that was just noted waits for its turn: it is judged again then."""
+        self.reason, self.detail, self.denied = None, "", None
+
+    def reject(self, unit: Unit) -> None:
+        """The denial that was just noted is answered, and ends nothing."""
+        assert self.reason is not None
+        self.rejected.append((unit, self.reason, self.detail))
+        self.withdraw()
 
     def sent(self, flow: Flow, unit: Unit) -> None:
         """A unit went on (or passed on an observed flow): remember it, for the session and for the policy."""

@@ -9,6 +9,7 @@ PRP trailers) are cut off: they are neither data nor an error.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 from conduitfw.reasons import Malformed, Reason
 
@@ -262,6 +263,30 @@ def without_sack(packet: Packet) -> bytes:
     return bytes(options)
 
 
+def with_sack(packet: Packet, moved: Callable[[int], int]) -> bytes:
+    """The packet's options with both edges of every SACK block moved; a block that becomes empty wipes them all."""
+    options = bytearray(
+        packet.options if packet.options is not None else packet.data[packet.segment_at + 20 : packet.payload_at]
+    )
+    at = 0
+    while at < len(options):
+        kind = options[at]
+        if kind == _EOL:
+            break
+        length = 1 if kind == _NOP else options[at + 1]
+        if kind == _SACK:
+            if length % 8 != 2:
+                raise Malformed(Reason.BAD_TCP_HEADER)
+            for block in range(at + 2, at + length, 8):
+                edges = [moved(_U32.unpack_from(options, block + place)[0]) & 0xFFFFFFFF for place in (0, 4)]
+                if edges[0] == edges[1]:
+                    options[at : at + length] = b"\x01" * length
+                    break
+                struct.pack_into("!II", options, block, *edges)
+        at += length
+    return bytes(options)
+
+
 def rebuild(
     packet: Packet,
     *,
@@ -343,3 +368,19 @@ def build(
     else:
         ip = bytearray(struct.pack("!IHBB", 6 << 28, 0, TCP, 64) + source + destination)
     return _finish(ip, header, payload)
+
+
+def build_udp(source: bytes, destination: bytes, source_port: int, destination_port: int, payload: bytes) -> bytes:
+    """A UDP packet of our own. Addresses are packed."""
+    length = 8 + len(payload)
+    header = bytearray(_UDP.pack(source_port, destination_port, length, 0))
+    if len(source) == 4:
+        ip = bytearray(_IPV4.pack(0x45, 0, 20 + length, 0, 0x4000, 64, UDP, 0, source, destination))
+        _U16.pack_into(ip, 10, 0xFFFF - int.from_bytes(ip, "big") % 0xFFFF)
+    else:
+        ip = bytearray(struct.pack("!IHBB", 6 << 28, length, UDP, 64) + source + destination)
+    segment = bytes(header) + payload
+    total = int.from_bytes(segment + b"\x00" * (length % 2), "big")
+    remainder = (total + int.from_bytes(source + destination, "big") + UDP + length) % 0xFFFF
+    _U16.pack_into(header, 6, (0xFFFF - remainder) or 0xFFFF)
+    return bytes(ip) + bytes(header) + payload

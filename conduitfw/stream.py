@@ -15,9 +15,11 @@ sent: nothing is kept, nothing waits, segments behind a gap are remembered until
 
 from __future__ import annotations
 
+from conduitfw import translation
 from conduitfw.flow import HELD_ROOM, Flow, distance
 from conduitfw.inspection import Findings
 from conduitfw.packet import FIN, Packet
+from conduitfw.protocols import Unit
 from conduitfw.reasons import Malformed, Reason
 
 _MASK = 0xFFFF_FFFF
@@ -62,10 +64,21 @@ def advance(flow: Flow, findings: Findings, now: float) -> None:
             break
         if allowed and not flow.observed and not session.may_go(unit, channel.outstanding):
             break
-        findings.units.append(unit)
         if not allowed and not flow.observed:
-            _cut(flow, at)
-            return
+            answer = findings.refusal(flow, unit, held[at : at + size])
+            if answer is None:
+                findings.units.append(unit)
+                _cut(flow, at)
+                return
+            if not _may_answer(flow, unit):
+                findings.withdraw()
+                break
+            findings.units.append(unit)
+            findings.reject(unit)
+            translation.begin(flow, at, size, answer, now)
+            held, end = flow.held, len(flow.held)
+            continue
+        findings.units.append(unit)
         if unit.reason is None or not unit.reason.malformed:
             findings.sent(flow, unit)
         at += size
@@ -77,12 +90,26 @@ def advance(flow: Flow, findings: Findings, now: float) -> None:
 
 def _may_go(flow: Flow, size: int, at: int) -> bool:
     """Whether a unit at `at` of `held` fits the server's window whole, behind nothing that it must not follow."""
+    if translation.is_pending(flow):
+        return False  # until the client has our answer, whose place in its stream of answers is ours
     if flow.alone:
         if distance(flow.taken, flow.alone_until) < 0:
             return False
         flow.alone = False
     # A server takes of a segment what its window has room for: the rest would come apart.
     return not flow.scale_known or distance(flow.edge, flow.base + at + size) >= 0
+
+
+def _may_answer(flow: Flow, unit: Unit) -> bool:
+    """Whether ours is the next answer that the client waits for, and the server has nothing of the client's to come."""
+    assert flow.session is not None
+    return (
+        flow.taken == flow.sent
+        and flow.scale_known
+        and not translation.is_pending(flow)
+        and not flow.partial
+        and flow.session.may_go(unit, 1)
+    )
 
 
 def _cut(flow: Flow, at: int) -> None:

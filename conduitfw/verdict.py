@@ -8,9 +8,10 @@ with a reason.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from conduitfw import denial, stream, tcp
+from conduitfw import denial, stream, tcp, translation
 from conduitfw.denial import Emission
 from conduitfw.flow import Flow, FlowTable, State
 from conduitfw.inspection import Findings
@@ -18,6 +19,7 @@ from conduitfw.outcome import Notice, NoticeKind, Outcome, Verdict
 from conduitfw.packet import RST, SYN, TCP, UDP, Packet, decode
 from conduitfw.policy.compile import Tables
 from conduitfw.policy.ledger import Ledger
+from conduitfw.protocols import Unit
 from conduitfw.reasons import Malformed, Reason
 
 TOMBSTONE_SECONDS = 60.0
@@ -97,7 +99,15 @@ class Pipeline:
         self.flows.mark(flow)
         self._learn(flow, from_client, now, ifindex, mac, mark)
         try:
-            step = self._pass(flow, packet, findings, from_client, now)
+            if not translation.applies(flow) or packet.flags & SYN:
+                step = self._pass(flow, packet, findings, from_client, now)
+            elif from_client:
+                step = self._pass_translated(flow, translation.from_client(flow, packet), findings, now)
+            else:
+                step = self._pass(flow, packet, findings, False, now)
+                if step.forward and translation.applies(flow):
+                    leaving = packet if step.payload is None else decode(step.payload)
+                    step.payload = translation.to_client(flow, leaving)
             return self._outcome(flow, findings, step, from_client, now)
         except Exception:  # noqa: BLE001
             # A defect of ours, met by this packet: its flow cannot be relied upon any more, the others can.
@@ -117,6 +127,15 @@ class Pipeline:
             step = tcp.pass_server(flow, packet, findings, now)
         if flow.state == State.OPEN and before in (State.ANSWERED, State.ASKING):
             self._tell_start(flow, now)
+        return step
+
+    def _pass_translated(self, flow: Flow, packet: Packet, findings: Findings, now: float) -> tcp.Step:
+        """A client's packet, in the server's numbers by now."""
+        step = self._pass(flow, packet, findings, True, now)
+        if step.forward and step.payload is None:
+            step.payload = packet.data
+        if findings.reason is None and flow.state == State.OPEN:
+            step.emissions += tcp.release(flow, findings, now)  # what waited for the client to have our answer
         return step
 
     def _refused(self, reason: Reason) -> Outcome:
@@ -217,6 +236,7 @@ class Pipeline:
         payload = packet.payload
         before = session.pack(), flow.open_rules, flow.open_policy
         self.ledger.begin()
+        answers: list[Emission] = []
         at, end = 0, len(payload)
         while at < end:
             try:
@@ -230,17 +250,23 @@ class Pipeline:
             unit = session.inspect(payload, at, at + size, from_client)
             findings.units.append(unit)
             if not findings.judge(flow, unit) and not flow.observed:
+                refusal = findings.refusal(flow, unit, payload[at : at + size]) if from_client else None
+                if refusal is not None:
+                    findings.reject(unit)
+                    answers = [denial.answer_datagram(flow, refusal)] if refusal else []
                 break
             if unit.reason is None or not unit.reason.malformed:
                 findings.sent(flow, unit)
             at += size
         if end == 0:
             findings.deny(Reason.CUT_DATAGRAM)
-        if findings.reason is not None and not flow.observed:
+        if (findings.reason is not None or findings.rejected) and not flow.observed:
             session.restore(before[0])
             flow.open_rules, flow.open_policy = before[1:]
             self.ledger.undo()
-            return tcp.Step(False)
+            step = tcp.Step(False)
+            step.emissions = answers
+            return step
         self.ledger.keep()
         return tcp.Step(True)
 
@@ -269,11 +295,19 @@ class Pipeline:
             counters["denied"] += 1
             outcome.forward = flow.observed or step.carries_allowed
             self._carry_out(flow, outcome, findings, from_client, now, ends=midstream or reason not in tcp.PACKET_ONLY)
+        elif findings.rejected:
+            outcome.verdict = Verdict.DENY
+            _, outcome.reason, outcome.detail = findings.rejected[0]
+            counters["denied"] += 1
         elif findings.waits and not findings.units:
             outcome.verdict = Verdict.HOLD
             counters["held"] += 1
         else:
             counters["accepted"] += 1
+        for unit, why, detail in findings.rejected:
+            self._tell_rejected(flow, unit, why, detail, now)
+        if now >= flow.answer_due and flow.state == State.OPEN:
+            outcome.emissions = [*outcome.emissions, self._answer(flow, now)]
         if outcome.payload is not None:
             counters["rewritten"] += 1
         counters["emitted"] += len(outcome.emissions)
@@ -294,7 +328,7 @@ class Pipeline:
         elif ends and flow.transport == TCP:
             if reason is Reason.UNINSPECTED_BYTES and channel.resync:
                 self._lose_state(flow)
-            elif channel.on_deny == "reset" or reason in _ALWAYS_ENDS:
+            elif channel.on_deny in ("reset", "reject") or reason in _ALWAYS_ENDS:
                 action = "reset"
                 outcome.emissions += denial.end(flow)
                 self._tell_end(flow, now)
@@ -308,6 +342,20 @@ class Pipeline:
         if findings.denied is not None:
             notice.describe(findings.denied, channel.protocol)
         self.notices(notice)
+
+    def _tell_rejected(self, flow: Flow, unit: Unit, reason: Reason, detail: str, now: float) -> None:
+        assert flow.channel is not None
+        flow.denials += 1
+        notice = Notice(NoticeKind.DENIED, flow, now)
+        notice.reason, notice.detail, notice.action = reason, detail, "reject"
+        notice.describe(unit, flow.channel.protocol)
+        self.notices(notice)
+
+    @staticmethod
+    def _answer(flow: Flow, now: float) -> Emission:
+        """Send our answer, and look again later whether the client has it."""
+        flow.answer_due = now + translation.AGAIN if translation.is_pending(flow) else math.inf
+        return denial.send_answer(flow)
 
     @staticmethod
     def _lose_state(flow: Flow) -> None:
@@ -352,6 +400,10 @@ class Pipeline:
         timeout = flow.channel.transaction_timeout
         if flow.session.overdue(now, timeout):
             return self._end_now(flow, Reason.NO_ANSWER, now)
+        if translation.is_pending(flow):
+            if now - flow.answer_since > translation.GIVE_UP:
+                return self._end_now(flow, Reason.NO_ANSWER, now)
+            return [self._answer(flow, now)] if now >= flow.answer_due else []
         if not flow.kept:
             return []
         if stream.keeps_head(flow):
@@ -361,6 +413,10 @@ class Pipeline:
         findings = Findings(self.ledger, now)
         self.flows.mark(flow)
         released = tcp.release(flow, findings, now)
+        for unit, why, detail in findings.rejected:
+            self._tell_rejected(flow, unit, why, detail, now)
+        if findings.rejected:
+            released = [*released, self._answer(flow, now)]
         self.flows.save(flow)
         if findings.reason is not None:
             released += self._end_now(flow, findings.reason, now)

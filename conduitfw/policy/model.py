@@ -103,7 +103,7 @@ class Conduit:
     agreement: str
     mode: str  # enforce | monitor
     fail: str  # closed | static
-    on_deny: str  # drop | reset
+    on_deny: str  # reject | reset | drop
     midstream: str  # reset | resync
     rules: tuple[Rule, ...]
     place: Place

@@ -88,8 +88,7 @@ CONDUIT: dict[str, Field] = {
     "on_deny": Field(
         "how a denial is carried out",
         "choice",
-        choices=("drop", "reset"),
-        refused={"reject": "answered denials come with a later version: use reset"},
+        choices=("reject", "reset", "drop"),
     ),
     "midstream": Field(
         "a session that was there before the engine: end it, or ask the server and go on",

@@ -227,6 +227,9 @@ class Definition:
     frame: Callable[[bytes, int, int], int]
     # session(lenient): lenient takes answers with another address (tcp-rules.md 10).
     session: Callable[[bool], Session]
+    # refusal(data, start, end, unit, reason) -> what a server would say to this request of a client if it refused it
+    # for this reason; b"" where it would say nothing; None where nobody but the server can answer.
+    refusal: Callable[[bytes, int, int, Unit, Reason], bytes | None]
     # describe(unit) -> the fields of `units` in replay's JSON, after protocol and kind.
     describe: Callable[[Unit], dict[str, object]]
     # What a rule may limit: its keys in policy/schema.py.

@@ -231,6 +231,10 @@ class Wire:
             self.packet(False, sequence, self.received if ack is None else ack, flags, payload, window=window), False
         )
 
+    def client_acknowledges(self, beyond: int) -> Outcome:
+        """A bare acknowledgement of so many bytes beyond what the server itself has sent."""
+        return self.client(ack=self.server_next + beyond)
+
     def tick(self, seconds: float) -> None:
         self.now += seconds
         self.emit(self.pipeline.tick(self.now))

@@ -30,7 +30,7 @@ ERRORS = [
     ("a wrong version", changed("version: 1,", "version: 2,"), "1:19: `version` is 2; 1 to 1"),
     ("no header", changed('policy: {version: 1, site: works, owner: us, revision: "1"}\n', ""), "the policy has no header"),
     # Values
-    ("reject", changed("    to: cell\n", "    to: cell\n    on_deny: reject\n"), "`on_deny: reject` is not there yet"),
+    ("a wrong denial", changed("    to: cell\n", "    to: cell\n    on_deny: rejct\n"), "did you mean reject?"),
     ("a wrong word", changed("    to: cell\n", "    to: cell\n    mode: enforced\n"), "did you mean enforce?"),
     ("a security level", changed("security_level: 3", "security_level: 5"), "11:21: `security_level` is 5; 1 to 4"),
     ("a date", changed("2099-01-01", "2099-13-01"), "27:16: `review_by` is a date"),

@@ -18,9 +18,15 @@ from pymodbus.pdu import mei_message as interface_of
 from pymodbus.pdu import other_message as other_of
 from pymodbus.pdu import register_message as registers_of
 from scapy.contrib import modbus as layer
-from scapy.packet import Raw
+from scapy.layers.inet import TCP
+from scapy.packet import Raw, split_layers
 
 from tests.vectors.case import Octets
+
+# Importing the layer has every TCP packet of port 502 dissected as Modbus, here and in all other tests.
+for port in ("sport", "dport"):
+    split_layers(TCP, layer.ModbusADURequest, **{port: 502})
+    split_layers(TCP, layer.ModbusADUResponse, **{port: 502})
 
 File = tuple[int, int, int]  # file, record, registers
 Written = tuple[int, int, Sequence[int]]  # file, record, values

@@ -21,6 +21,7 @@ from conduitfw.protocols.dnp3.catalogue import (
 )
 from conduitfw.protocols.dnp3.link import FIRST_RESERVED_ADDRESS, MAX_FRAME, SELF_ADDRESS, frame
 from conduitfw.protocols.dnp3.objects import LAST_INDEX, Header, asked
+from conduitfw.protocols.dnp3.refusal import refusal
 from conduitfw.protocols.dnp3.session import SESSION_SIZE, Dnp3Session, Dnp3Unit
 
 __all__ = ["DNP3"]
@@ -102,6 +103,7 @@ DNP3 = Definition(
     ),
     frame=frame,
     session=Dnp3Session,
+    refusal=refusal,
     describe=describe,
     implied=IMPLIED,
     limits=frozenset(("objects", "points", "controls", "values", "select_before_operate", "at_most", "read", "write")),

@@ -7,6 +7,7 @@ from conduitfw.protocols.modbus import points
 from conduitfw.protocols.modbus.adu import LONGEST, frame
 from conduitfw.protocols.modbus.catalogue import EXCEPTIONS, FILE_RECORDS, FUNCTIONS, QUIET, SUB_FUNCTIONS, TABLES
 from conduitfw.protocols.modbus.encodings import ENCODINGS, encodings_of
+from conduitfw.protocols.modbus.refusal import refusal
 from conduitfw.protocols.modbus.session import SESSION_SIZE, ModbusSession, ModbusUnit
 
 __all__ = ["MODBUS"]
@@ -57,6 +58,7 @@ MODBUS = Definition(
     ),
     frame=frame,
     session=ModbusSession,
+    refusal=refusal,
     describe=describe,
     limits=frozenset(("sub_functions", "registers", "files", "quantity", "values", "at_most", "read", "write")),
     spaces=TABLES,
