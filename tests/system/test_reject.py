@@ -1,4 +1,4 @@
-"""Denied, and answered, between real TCP ends: the session stays, every answer in its place, the server sees nothing."""
+"""Denied, and answered, between real TCP ends: the session stays, each answer in its place, nothing at the server."""
 
 from __future__ import annotations
 
