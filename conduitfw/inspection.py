@@ -74,6 +74,8 @@ class Findings:
             return None
         if not unit.begins or not unit.complete:
             return None  # the server has a part of it, or would get the rest
+        if flow.loose:
+            return None  # a session without a beginning: nobody knows where the server's answers begin
         return channel.protocol.refusal(data, 0, len(data), unit, self.reason)
 
     def withdraw(self) -> None:

@@ -105,7 +105,7 @@ def _may_answer(flow: Flow, unit: Unit) -> bool:
     assert flow.session is not None
     return (
         flow.taken == flow.sent
-        and flow.scale_known
+        and not flow.server_ended
         and not translation.is_pending(flow)
         and not flow.partial
         and flow.session.may_go(unit, 1)

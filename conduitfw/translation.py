@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 
 from conduitfw.flow import Flow, distance
-from conduitfw.packet import FIN, Packet, decode, rebuild, with_sack
+from conduitfw.packet import FIN, SYN, Packet, decode, rebuild, with_sack
 
 _MASK = 0xFFFF_FFFF
 AGAIN = 0.2  # seconds: how soon an answer is sent again that the client does not acknowledge
@@ -28,6 +28,16 @@ GIVE_UP = 30.0
 def applies(flow: Flow) -> bool:
     """Whether a request of this flow was ever answered by us."""
     return flow.answered_size != 0
+
+
+def concerns(flow: Flow, packet: Packet, from_client: bool) -> bool:
+    """Whether a packet's numbers are those of a session in which we answered.
+
+    Those of a SYN are not, nor those of what a server says to a SYN that may replace the session.
+    """
+    if not applies(flow) or packet.flags & SYN:
+        return False
+    return from_client or not flow.pending or packet.ack != (flow.pending_isn + 1) & _MASK
 
 
 def begin(flow: Flow, at: int, size: int, answer: bytes, now: float) -> None:

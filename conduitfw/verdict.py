@@ -99,7 +99,7 @@ class Pipeline:
         self.flows.mark(flow)
         self._learn(flow, from_client, now, ifindex, mac, mark)
         try:
-            if not translation.applies(flow) or packet.flags & SYN:
+            if not translation.concerns(flow, packet, from_client):
                 step = self._pass(flow, packet, findings, from_client, now)
             elif from_client:
                 step = self._pass_translated(flow, translation.from_client(flow, packet), findings, now)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pymodbus.pdu.register_message import WriteSingleRegisterRequest
 
 from conduitfw.flow import FlowTable
-from conduitfw.packet import ACK, _finish, build_udp, decode
+from conduitfw.packet import ACK, RST, SYN, _finish, build_udp, decode
 from conduitfw.policy.compile import Tables
 from conduitfw.verdict import Pipeline
 from tests.pipeline.ends import Session
@@ -156,6 +156,34 @@ class TestStepByStep:
         wire.server_next += size  # as the client counts from now on
         wire.client(b"\x00\x01\x00\x00\x00\x00")  # malformed
         assert wire.reset_to_client and wire.reset_to_server
+
+    def test_a_new_session_with_the_same_ports_begins_in_its_own_numbers(self) -> None:
+        wire = Wire(rules()).open()
+        wire.client(forbidden(1))
+        wire.client_acknowledges(len(exception(1, FORBIDDEN, 1)))
+        wire.client_next, wire.server_next, wire.received = 7000, 9000, 7001
+        wire.handshake()
+        wire.client(read(2))
+        assert wire.reads[-1] == read(2)
+        wire.server(read_answer(2))
+        assert (wire.at_client[-1].payload, wire.at_client[-1].ack) == (read_answer(2), wire.client_next)
+
+    def test_a_server_that_knows_no_such_session_says_so_to_the_new_one(self) -> None:
+        wire = Wire(rules()).open()
+        wire.client(forbidden(1))
+        wire.client_acknowledges(len(exception(1, FORBIDDEN, 1)))
+        wire.send(wire.packet(True, 7000, 0, SYN), True)
+        wire.send(wire.packet(False, 0, 7001, RST | ACK), False)
+        assert (wire.at_client[-1].flags & RST, wire.at_client[-1].ack) == (RST, 7001)
+
+    def test_a_session_without_a_beginning_is_ended_instead(self) -> None:
+        """What stands in the server's stream is not known: no place for an answer of ours."""
+        wire = Wire(tables(on_deny="reject", fail="static"))
+        wire.client(read(1))
+        wire.server(ack=wire.client_next - len(read(1)))
+        wire.client(forbidden(2), at=-len(read(1)))
+        assert wire.denials == ["no-rule"]
+        assert any(packet.flags & RST for packet in wire.at_server) and any(p.flags & RST for p in wire.at_client)
 
 
 class TestDatagrams:
