@@ -1,7 +1,7 @@
 # Two commands do all the set-up they need: `make demo` and `make test`.
 VENV := .venv/bin
 
-.PHONY: demo test lint types tests docs format clean
+.PHONY: demo test lint types tests docs fuzz format clean
 
 demo: ## two zones in network namespaces, real clients and servers, a table of what passed and what did not
 	@tools/setup demo
@@ -24,6 +24,12 @@ tests:
 
 docs: ## the generated page
 	$(VENV)/python -m conduitfw.protocols.page >docs/names.md
+
+SECONDS ?= 60
+fuzz: ## what breaks it, looked for by atheris: `make fuzz SECONDS=600`
+	@tools/setup demo
+	@$(VENV)/python -c 'import atheris' 2>/dev/null || $(VENV)/python -m pip install --quiet --group fuzz
+	@$(VENV)/python -m fuzz --seconds $(SECONDS)
 
 format: ## what `lint` wants
 	$(VENV)/ruff check --fix .
