@@ -9,7 +9,7 @@ from conduitfw.flow import Flow, distance
 from conduitfw.inspection import Findings
 from conduitfw.packet import FIN, Packet
 from conduitfw.reasons import Malformed, Reason
-from conduitfw.stream import EARLY_SEGMENTS
+from conduitfw.stream import EARLY_KEPT, EARLY_SEGMENTS
 
 _MASK = 0xFFFF_FFFF
 
@@ -31,11 +31,18 @@ def follow(flow: Flow, packet: Packet, findings: Findings, now: float) -> bool:
             findings.waits = True
             if flow.observed:
                 _remember(flow, begin, payload)
-            return flow.observed
-        if behind + len(payload) > 0 and not _read(flow, payload[-behind:] if behind else payload, findings, now):
+                return True
+            return not packet.flags & FIN and _pass_early(flow, begin, payload, findings)
+        if behind + len(payload) > 0:
+            if flow.ahead and not _agrees(flow, begin, payload):
+                findings.deny(Reason.CHANGED_REPEAT)
+                return False
+            if not _read(flow, payload[-behind:] if behind else payload, findings, now):
+                return False
+        if flow.early is not None and flow.early[1] and not _fill_gap(flow, findings, now):
             return False
-        if flow.early is not None and flow.early[1]:
-            _fill_gap(flow, findings, now)
+        if flow.ahead and distance(flow.server_early, flow.server_next) <= 0:
+            flow.ahead = False
     if packet.flags & FIN and distance(stop, flow.server_next) == 0:
         flow.server_ended, flow.server_end = True, flow.server_next
     return True
@@ -83,20 +90,61 @@ def _remember(flow: Flow, begin: int, payload: bytes) -> None:
         skip_to(flow, min(early, key=lambda number: distance(number, flow.server_next)))
 
 
+def _pass_early(flow: Flow, begin: int, payload: bytes, findings: Findings) -> bool:
+    """A segment behind a gap goes on, so that the client can say what it lacks; whether it may is seen later.
+
+    The client reads nothing of it before the segment that fills the gap, and that goes on only where this may, too.
+    """
+    if flow.early is None:
+        flow.early = ({}, {})
+    early = flow.early[1]
+    if not _agrees(flow, begin, payload):
+        findings.deny(Reason.CHANGED_REPEAT)
+        return False
+    if (len(early) >= EARLY_KEPT and begin not in early) or distance(begin, flow.server_next) > 0xFFFF:
+        return False
+    if len(early.get(begin, b"")) < len(payload):
+        early[begin] = payload
+    stop = (begin + len(payload)) & _MASK
+    if not flow.ahead or distance(stop, flow.server_early) > 0:
+        flow.ahead, flow.server_early = True, stop
+    return True
+
+
+def _agrees(flow: Flow, begin: int, payload: bytes) -> bool:
+    """Whether a segment says the same as those that passed behind a gap, where they overlap."""
+    for number, known in flow.early[1].items() if flow.early is not None else ():
+        offset = distance(number, begin)
+        first, last = max(offset, 0), min(offset + len(known), len(payload))
+        if first < last and payload[first:last] != known[first - offset : last - offset]:
+            return False
+    return True
+
+
+def forget_early(flow: Flow) -> None:
+    """The client has bytes that passed behind a gap, and the worker that knew them has died: go on behind them."""
+    skip_to(flow, flow.server_early)
+    flow.ahead, flow.loose = False, True
+    if flow.session is not None:
+        flow.session.accept_unknown()
+
+
 def skip_to(flow: Flow, number: int) -> None:
-    """Observed flows: bytes of the server were missed; go on from `number`."""
+    """Bytes of the server were missed; go on from `number`."""
     flow.partial = b""
     flow.server_next = number & _MASK
 
 
-def _fill_gap(flow: Flow, findings: Findings, now: float) -> None:
+def _fill_gap(flow: Flow, findings: Findings, now: float) -> bool:
+    """Go on with what came before the segment in front of it. False where the flow has to be ended."""
     assert flow.early is not None
     early = flow.early[1]
     while True:
         found = next((number for number in early if distance(number, flow.server_next) <= 0), None)
         if found is None:
-            return
+            break
         payload = early.pop(found)
         known = distance(flow.server_next, found)
-        if known < len(payload):
-            _read(flow, payload[known:], findings, now)
+        if known < len(payload) and not _read(flow, payload[known:], findings, now):
+            return False
+    return True

@@ -38,8 +38,9 @@ def _build(
     window: int,
     payload: bytes,
     translated: bool = False,
+    sack: tuple[int, int] | None = None,
 ) -> Emission:
-    """`sequence` and `ack` in the server's numbers, or `translated` already."""
+    """`sequence`, `ack` and `sack` in the server's numbers, or `translated` already."""
     timestamps = None
     if flow.timestamps and not flags & RST:
         own, theirs = flow.client_stamp, flow.server_stamp
@@ -49,8 +50,9 @@ def _build(
         ends = (flow.client, flow.server, flow.client_port, flow.server_port)
     elif translation.applies(flow) and not translated:
         sequence, ack = translation.sequence_to_client(flow, sequence), translation.ack_to_client(flow, ack)
+        sack = None if sack is None else translation.block_to_client(flow, sack)
     packet = build(
-        *ends, sequence=sequence, ack=ack, flags=flags, window=window, timestamps=timestamps, payload=payload
+        *ends, sequence=sequence, ack=ack, flags=flags, window=window, timestamps=timestamps, sack=sack, payload=payload
     )
     return Emission(flow, to_client, packet)
 
@@ -70,6 +72,17 @@ def acknowledge_head(flow: Flow) -> Emission:
         window=lowered_window(flow, flow.raised_to),
         payload=b"",
     )
+
+
+def acknowledge_gap(flow: Flow, block: tuple[int, int] | None) -> Emission:
+    """Tell the client, in the server's name, that a segment came behind a gap, and of what is remembered of it.
+
+    It says no more of what is in front of the gap than the server did.
+    """
+    ack = flow.raised_to if flow.taken == flow.raised_from else flow.taken
+    window = lowered_window(flow, ack) if flow.scale_known else flow.server_window
+    sack = block if flow.sack else None
+    return _build(flow, True, sequence=flow.server_next, ack=ack, flags=ACK, window=window, payload=b"", sack=sack)
 
 
 def send_answer(flow: Flow) -> Emission:

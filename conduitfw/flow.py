@@ -24,7 +24,7 @@ from conduitfw.policy.compile import Channel
 from conduitfw.protocols import Session
 
 RECORD_SIZE = 4096
-LAYOUT_VERSION = 2  # a memory of another version is not read: its flows count as unknown (tcp-rules.md, 9)
+LAYOUT_VERSION = 3  # a memory of another version is not read: its flows count as unknown (tcp-rules.md, 9)
 
 _FREE, _USED, _IN_HAND, _WRITING = 0, 1, 2, 3
 PATIENCE = 2  # workers in a row that may die with a packet of the same flow in hand
@@ -63,6 +63,8 @@ _FIELDS: tuple[tuple[str, str], ...] = (
     ("timestamps", "?"),  # both ends agreed on them
     ("pending", "?"),  # a SYN went on that may replace this session, with pending_isn
     ("pending_timestamps", "?"),
+    ("pending_sack", "?"),
+    ("sack", "?"),  # both ends take selective acknowledgements
     ("alone", "?"),  # an unanswerable request is on its way: nothing goes behind it until it is taken
     ("window_scale", "B"),
     ("base", "I"),  # of `held`: always a unit boundary, at or below `taken` (and `sent`)
@@ -74,12 +76,17 @@ _FIELDS: tuple[tuple[str, str], ...] = (
     ("alone_until", "I"),
     ("isn", "I"),
     ("pending_isn", "I"),
+    ("pending_stamp", "I"),
     ("client_end", "I"),
     ("client_ack", "I"),  # what the client has acknowledged of the server's bytes
     ("client_stamp", "I"),  # the last timestamp value of each
     ("client_window", "H"),
     ("server_next", "I"),  # end of what passed from the server
     ("server_end", "I"),
+    ("ahead", "?"),  # bytes of the server passed behind a gap, ...
+    ("server_early", "I"),  # ... up to here
+    ("claiming", "?"),  # the client acknowledged bytes of the server that nobody saw (tcp-rules.md, 3) ...
+    ("claimed", "I"),  # ... up to here
     ("server_stamp", "I"),
     ("server_window", "H"),
     ("server_mss", "H"),
@@ -132,6 +139,7 @@ class Flow:
         "session",
         "session_bytes",
         "slot",
+        "turning",
     )
 
     state: int
@@ -147,6 +155,8 @@ class Flow:
     timestamps: bool
     pending: bool
     pending_timestamps: bool
+    pending_sack: bool
+    sack: bool
     alone: bool
     window_scale: int
     base: int
@@ -158,12 +168,17 @@ class Flow:
     alone_until: int
     isn: int
     pending_isn: int
+    pending_stamp: int
     client_end: int
     client_ack: int
     client_stamp: int
     client_window: int
     server_next: int
     server_end: int
+    ahead: bool
+    server_early: int
+    claiming: bool
+    claimed: int
     server_stamp: int
     server_window: int
     server_mss: int
@@ -207,8 +222,9 @@ class Flow:
         self.held = b""  # the client's bytes from `base` on: sent on and not taken, then kept back
         self.partial = b""  # the server's bytes of a unit that is not complete
         self.answer_due = math.inf  # when our answer has to be sent, the first time or again; not in the record
-        # Observed flows only, and not in the record: segments behind a gap, by sequence number, for
-        # each direction.
+        # Segments behind a gap, by sequence number, for each direction. Not in the record: their senders hold them
+        # until they are acknowledged.
+        self.turning = False  # watched where the policy enforces by now, or the other way round; not in the record
         self.early: tuple[dict[int, bytes], dict[int, bytes]] | None = None
 
     @property

@@ -35,6 +35,8 @@ def opening(flow: Flow, packet: Packet, from_client: bool) -> Reason | None:
         flow.pending = True
         flow.pending_isn = packet.sequence
         flow.pending_timestamps = packet.ts_value >= 0
+        flow.pending_stamp = max(packet.ts_value, 0)
+        flow.pending_sack = packet.sack_ok
         return None
     if not answer:
         return Reason.SERVER_OPENS
@@ -62,10 +64,13 @@ def _begin(flow: Flow, packet: Packet) -> None:
     flow.server_known = True
     flow.server_next = flow.client_ack = (packet.sequence + 1) & _MASK
     flow.client_ended = flow.server_ended = flow.closing = flow.loose = flow.alone = False
+    flow.ahead = flow.claiming = False
     flow.longest = flow.longest_sent = 0
     flow.removed = flow.inserted = flow.answered_size = flow.answer_length = 0
     flow.answer_due = math.inf
     flow.timestamps = flow.pending_timestamps and packet.ts_value >= 0
+    flow.client_stamp, flow.server_stamp = flow.pending_stamp, max(packet.ts_value, 0)
+    flow.sack = flow.pending_sack and packet.sack_ok
     # Window scaling counts where both sides offer it; a client that did not has a server that does not.
     flow.scale_known = True
     flow.window_scale = max(packet.window_scale, 0)

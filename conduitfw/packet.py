@@ -32,6 +32,7 @@ _OPTION_LENGTH = {_MSS: 4, _WSCALE: 3, _SACK_OK: 2, _TIMESTAMPS: 10}
 _KEPT_ON_SYN = frozenset((_MSS, _WSCALE, _SACK_OK, _TIMESTAMPS))
 _KEPT_LATER = frozenset((_TIMESTAMPS, _SACK))
 _ONLY_TIMESTAMPS = b"\x01\x01\x08\x0a"  # how nearly every segment with timestamps begins its options
+_ONE_BLOCK = b"\x01\x01\x05\x0a"  # RFC 2018, 3
 
 
 class Packet:
@@ -226,6 +227,8 @@ def _read_options(packet: Packet, at: int, end: int) -> None:
         length = data[at + 1] if at + 1 < end else 0
         if length < 2 or at + length > end or _OPTION_LENGTH.get(kind, length) != length:
             raise Malformed(Reason.BAD_TCP_HEADER)
+        if kind == _SACK and length % 8 != 2:
+            raise Malformed(Reason.BAD_TCP_HEADER)
         if kind in (_MD5, _AO):
             raise Malformed(Reason.TCP_AUTH_OPTION)
         if kind not in kept:
@@ -275,8 +278,6 @@ def with_sack(packet: Packet, moved: Callable[[int], int]) -> bytes:
             break
         length = 1 if kind == _NOP else options[at + 1]
         if kind == _SACK:
-            if length % 8 != 2:
-                raise Malformed(Reason.BAD_TCP_HEADER)
             for block in range(at + 2, at + length, 8):
                 edges = [moved(_U32.unpack_from(options, block + place)[0]) & 0xFFFFFFFF for place in (0, 4)]
                 if edges[0] == edges[1]:
@@ -345,10 +346,16 @@ def build(
     flags: int,
     window: int,
     timestamps: tuple[int, int] | None,
+    sack: tuple[int, int] | None = None,
     payload: bytes = b"",
 ) -> bytes:
-    """A TCP packet of our own. Addresses are packed; `timestamps` is (value, echo) where the session has them."""
+    """A TCP packet of our own. Addresses are packed.
+
+    `timestamps` is (value, echo) where the session has them, `sack` a block of a selective acknowledgement.
+    """
     options = b"" if timestamps is None else _ONLY_TIMESTAMPS + struct.pack("!II", *timestamps)
+    if sack is not None:
+        options += _ONE_BLOCK + struct.pack("!II", *sack)
     header = bytearray(
         _TCP.pack(
             source_port,

@@ -101,7 +101,7 @@ class Reason(enum.Enum):
     MODBUS_VALUE = "modbus-value", "The value is none that the function knows.", True
     MODBUS_FILE_REFERENCE = (
         "modbus-file-reference",
-        "Not a file reference of type 6, file 1 up, record 0 to 9999.",
+        "Not a file reference of type 6, file 1 up, records 0 to 9999.",
         True,
     )
     MODBUS_EXCEPTION_CODE = "modbus-exception-code", "The exception response has no known code.", True

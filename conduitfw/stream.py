@@ -9,8 +9,12 @@ The rules are tcp-rules.md, 3 to 6. `Flow.held` is one piece of the client's str
 Everything from `taken` on must be repeated equal, byte for byte. What goes on to the server begins and
 ends on unit boundaries, so a server never sees a part of a request, whatever one read returns to it.
 
+Segments behind a gap are remembered until it is filled, and the client is told by selective acknowledgements of
+ours, as its server would: without them it would find out by time-outs only. They are not in the flow's record, and
+need not be: their sender keeps them until they are acknowledged for good (RFC 2018, 8).
+
 On an *observed* flow (monitor, replay) the same inspection runs, and what was not sent on counts as
-sent: nothing is kept, nothing waits, segments behind a gap are remembered until it is filled.
+sent: nothing is kept, nothing waits.
 """
 
 from __future__ import annotations
@@ -23,19 +27,21 @@ from conduitfw.protocols import Unit
 from conduitfw.reasons import Malformed, Reason
 
 _MASK = 0xFFFF_FFFF
-EARLY_SEGMENTS = 256  # how many segments behind a gap an observed flow remembers
+EARLY_SEGMENTS = 256  # how many segments behind a gap an observed flow remembers ...
+EARLY_KEPT = 16  # ... and one that is not, for each direction
 
 
 class Passage:
     """What of a client's segment goes on: bytes `first` to `last` of `Flow.held`, or the segment as it came."""
 
-    __slots__ = ("as_it_came", "fin", "payload", "sequence")
+    __slots__ = ("as_it_came", "early", "fin", "payload", "sequence")
 
     def __init__(self, sequence: int, payload: bytes, *, fin: bool, as_it_came: bool) -> None:
         self.sequence = sequence
         self.payload = payload
         self.fin = fin
         self.as_it_came = as_it_came
+        self.early = False  # it stands behind a gap: the client should be told
 
 
 def advance(flow: Flow, findings: Findings, now: float) -> None:
@@ -108,6 +114,7 @@ def _may_answer(flow: Flow, unit: Unit) -> bool:
         and not flow.server_ended
         and not translation.is_pending(flow)
         and not flow.partial
+        and not flow.ahead
         and flow.session.may_go(unit, 1)
     )
 
@@ -162,8 +169,9 @@ def take(flow: Flow, packet: Packet, findings: Findings, now: float) -> Passage:
     if length and stop <= taken:
         return Passage(begin, payload, fin=fin, as_it_came=True)  # the server has it all: spurious repeat
     if relative > len(flow.held):
-        _behind_gap(flow, begin, payload, findings)
-        return Passage(flow.sent, b"", fin=False, as_it_came=False)
+        passage = Passage(flow.sent, b"", fin=False, as_it_came=False)
+        passage.early = _behind_gap(flow, begin, payload, findings)
+        return passage
 
     sent_before = (flow.sent - flow.base) & _MASK
     at = max(relative, taken)
@@ -232,23 +240,43 @@ def _is_keep_alive(flow: Flow, begin: int, length: int) -> bool:
     )
 
 
-def _behind_gap(flow: Flow, begin: int, payload: bytes, findings: Findings) -> None:
+def _behind_gap(flow: Flow, begin: int, payload: bytes, findings: Findings) -> bool:
+    """Remember a segment until the gap before it is filled. False where it is not one that the client may have sent.
+
+    What finds no room is forgotten, and sent again (tcp-rules.md, 3).
+    """
     findings.waits = True
-    if not flow.observed:
-        return  # the sender sends again (tcp-rules.md, 3)
     if flow.early is None:
         flow.early = ({}, {})
     early = flow.early[0]
-    early.setdefault(begin, payload)
-    if len(early) > EARLY_SEGMENTS:
-        restart(flow, min(early, key=lambda number: distance(number, flow.base)))
+    if flow.observed:
+        early.setdefault(begin, payload)
+        if len(early) > EARLY_SEGMENTS:
+            restart(flow, min(early, key=lambda number: distance(number, flow.base)))
+        return False
+    if not payload or (flow.scale_known and distance(begin + len(payload), flow.edge) > 0):
+        return False
+    if len(early) < EARLY_KEPT and distance(begin + len(payload), flow.base) <= HELD_ROOM:
+        early.setdefault(begin, payload)
+    return True
+
+
+def early_block(flow: Flow, begin: int) -> tuple[int, int] | None:
+    """What is remembered without a gap from `begin` on, as a block of a selective acknowledgement; None: nothing."""
+    early = flow.early[0] if flow.early is not None else {}
+    if begin not in early:
+        return None
+    stop = begin
+    while size := len(early.get(stop, b"")):
+        stop = (stop + size) & _MASK
+    return begin, stop
 
 
 def _fill_gap(flow: Flow, findings: Findings, now: float) -> None:
-    """Observed flows: go on with segments that came before what stands in front of them."""
-    assert flow.early is not None
-    early = flow.early[0]
-    while True:
+    """Go on with segments that came before what stands in front of them."""
+    while findings.reason is None:
+        assert flow.early is not None
+        early = flow.early[0]  # another one where a request was answered
         found = next((number for number in early if distance(number, flow.end) <= 0), None)
         if found is None:
             return
@@ -305,7 +333,10 @@ def trim(flow: Flow) -> None:
     assert flow.channel is not None
     sent = (flow.sent - flow.base) & _MASK
     taken = distance(flow.taken, flow.base)
-    cut = sent if taken >= sent else _boundary(flow, taken, up=False)
+    if flow.observed:
+        cut = max(min(taken, sent), 0)  # what was sent on may be no units at all
+    else:
+        cut = sent if taken >= sent else _boundary(flow, taken, up=False)
     if cut:
         flow.held = flow.held[cut:]
         flow.base = (flow.base + cut) & _MASK

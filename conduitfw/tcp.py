@@ -7,7 +7,7 @@ Each function takes the flow and the packet and gives a `Step`. Reasons that are
 from __future__ import annotations
 
 from conduitfw import answers, handshake, stream
-from conduitfw.denial import Emission, acknowledge_head, answer_tombstone, lowered_window, send_on
+from conduitfw.denial import Emission, acknowledge_gap, acknowledge_head, answer_tombstone, lowered_window, send_on
 from conduitfw.flow import Flow, State, distance
 from conduitfw.inspection import Findings
 from conduitfw.packet import ACK, FIN, PSH, RST, Packet, rebuild, without_sack
@@ -55,20 +55,22 @@ def pass_client(flow: Flow, packet: Packet, findings: Findings, now: float) -> S
     if flow.state == State.ASKING:
         return _ask(flow, packet, findings)
     if not _client_acknowledges(flow, packet, findings):
-        return Step(False)
+        return _probe(flow, packet) if flow.claiming else Step(False)
     passage = stream.take(flow, packet, findings, now)
     if flow.observed:
         return Step(True)
     if passage.as_it_came and packet.options is None:
         step = Step(True)
-        step.carries_allowed = findings.reason is None
+        step.carries_allowed = findings.reason is None or bool(passage.payload)
         if passage.payload and len(passage.payload) > flow.longest:
             flow.longest_sent = len(passage.payload)
             flow.longest_end = (passage.sequence + flow.longest_sent) & _MASK
     else:
         step = _rewritten(flow, packet, passage)
         step.carries_allowed = bool(passage.payload)
-    if findings.reason is None and flow.kept and packet.payload_length and stream.keeps_head(flow):
+    if passage.early:
+        step.emissions.append(acknowledge_gap(flow, stream.early_block(flow, packet.sequence)))
+    elif findings.reason is None and flow.kept and packet.payload_length and stream.keeps_head(flow):
         if not flow.scale_known:
             findings.deny(Reason.NO_WINDOW_SCALE)
         elif flow.taken == flow.sent:
@@ -81,10 +83,13 @@ def _client_acknowledges(flow: Flow, packet: Packet, findings: Findings) -> bool
     if flow.server_known:
         top = flow.server_next + (1 if flow.server_ended else 0)
         if distance(packet.ack, top) > 0:
-            if not flow.observed:
-                findings.deny(Reason.UNINSPECTED_BYTES)
+            if flow.observed:
+                answers.skip_to(flow, packet.ack)
+            elif flow.ahead and distance(packet.ack, flow.server_early) <= 0:
+                answers.forget_early(flow)
+            else:
+                _claims(flow, packet, findings)
                 return False
-            answers.skip_to(flow, packet.ack)
         if distance(packet.ack, flow.client_ack) > 0:
             flow.client_ack = packet.ack
     else:
@@ -95,6 +100,28 @@ def _client_acknowledges(flow: Flow, packet: Packet, findings: Findings) -> bool
     if packet.ts_value >= 0:
         flow.client_stamp = packet.ts_value
     return True
+
+
+def _claims(flow: Flow, packet: Packet, findings: Findings) -> None:
+    """The client acknowledges what nobody saw the server send. It may lie, so it is the server who is asked.
+
+    Where bytes may pass beside us (tcp-rules.md, 9) the server's own number settles it; elsewhere they cannot, and a
+    server would drop such a segment (RFC 9293, 3.10.7.4).
+    """
+    assert flow.channel is not None
+    if not flow.channel.resync:
+        findings.deny(Reason.OUT_OF_WINDOW)
+        return
+    findings.waits = True
+    flow.claiming, flow.claimed = True, packet.ack
+
+
+def _claim_holds(flow: Flow, packet: Packet) -> bool:
+    """Whether the server's number shows that bytes passed beside us, as the client says."""
+    if distance(packet.sequence, flow.server_next) <= 0:
+        flow.claiming = False
+        return False
+    return distance(flow.claimed, packet.sequence) >= 0
 
 
 def _rewritten(flow: Flow, packet: Packet, passage: stream.Passage) -> Step:
@@ -137,6 +164,9 @@ def pass_server(flow: Flow, packet: Packet, findings: Findings, now: float) -> S
         return _server_reset(flow, packet, findings)
     if flow.state == State.ASKING and not _answered(flow, packet, findings):
         return Step(findings.reason is None)
+    if flow.claiming and _claim_holds(flow, packet):
+        findings.deny(Reason.UNINSPECTED_BYTES)
+        return Step(False)
     if flow.client_known:
         stream.acknowledged(flow, packet.ack, findings)
         if findings.reason is not None:
@@ -273,8 +303,10 @@ def begin_midstream(flow: Flow, packet: Packet, from_client: bool) -> None:
     flow.scale_known = False
     flow.window_scale = 0
     flow.loose = True
+    flow.ahead = flow.claiming = False
     flow.held = flow.partial = b""
     flow.timestamps = packet.ts_value >= 0
+    flow.sack = False
     if from_client:
         flow.base = flow.sent = flow.taken = packet.sequence
         flow.server_next = flow.client_ack = packet.ack
@@ -299,12 +331,17 @@ def _ask(flow: Flow, packet: Packet, findings: Findings) -> Step:
     if packet.ts_value >= 0:
         flow.client_stamp = packet.ts_value
     findings.waits = True
+    return _probe(flow, packet)
+
+
+def _probe(flow: Flow, packet: Packet) -> Step:
+    """A keep-alive in the packet's place."""
     return Step(
         True,
         rebuild(
             packet,
             sequence=flow.sent - 1,
-            ack=packet.ack,
+            ack=flow.server_next if flow.claiming else packet.ack,
             flags=ACK,
             window=packet.window,
             options=packet.options,

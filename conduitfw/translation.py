@@ -49,6 +49,8 @@ def begin(flow: Flow, at: int, size: int, answer: bytes, now: float) -> None:
     flow.answered_size = size
     flow.removed = (flow.removed + size) & _MASK
     flow.held = flow.held[:at] + flow.held[at + size :]
+    if flow.early is not None:
+        flow.early = ({(number - size) & _MASK: piece for number, piece in flow.early[0].items()}, flow.early[1])
     flow.raised_from = flow.raised_to = flow.sent  # a head of it may have been acknowledged
     flow.head_since = 0.0
     flow.answer_at = flow.server_next
@@ -117,6 +119,11 @@ def ack_to_client(flow: Flow, number: int) -> int:
     if flow.answer_length and distance(moved, flow.answered_end) >= 0:
         return (flow.answered_end - flow.answered_size) & _MASK
     return moved
+
+
+def block_to_client(flow: Flow, block: tuple[int, int]) -> tuple[int, int]:
+    """A block of a selective acknowledgement in the client's numbers."""
+    return (block[0] + flow.removed) & _MASK, (block[1] + flow.removed) & _MASK
 
 
 def to_client(flow: Flow, packet: Packet) -> bytes:

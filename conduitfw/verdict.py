@@ -96,6 +96,8 @@ class Pipeline:
                 return self._refused(reason)
         elif flow.channel is None and not self._find_channel(flow):
             return self._no_longer_allowed(flow, now)
+        elif flow.turning:
+            self._turn(flow)
         self.flows.mark(flow)
         self._learn(flow, from_client, now, ifindex, mac, mark)
         try:
@@ -198,9 +200,24 @@ class Pipeline:
             if flow.session_bytes:
                 flow.session.restore(flow.session_bytes)
                 flow.session_bytes = b""
-        if flow.observed != (channel.monitor or self._capture) and not flow.held:
-            flow.observed = channel.monitor or self._capture
+        flow.turning = flow.observed != (channel.monitor or self._capture)
+        if flow.turning:
+            self._turn(flow)
         return True
+
+    @staticmethod
+    def _turn(flow: Flow) -> None:
+        """From watching to enforcing, or back, where the server has all that went on and the client all answers.
+
+        No session is ended by it. One in which we answered keeps its numbers, and they are translated for ever.
+        """
+        if flow.held or translation.is_pending(flow):
+            return
+        flow.observed = not flow.observed
+        if flow.observed and flow.state == State.ASKING:
+            flow.state = State.OPEN
+        flow.turning = False
+        flow.early = None
 
     def _learn(self, flow: Flow, from_client: bool, now: float, ifindex: int, mac: bytes, mark: int) -> None:
         flow.last = now
@@ -361,10 +378,13 @@ class Pipeline:
     def _lose_state(flow: Flow) -> None:
         """The kernel passed bytes that nobody inspected: begin again from what the server says (tcp-rules.md, 9)."""
         flow.state = State.ASKING
-        flow.client_known = flow.scale_known = False
+        flow.client_known = flow.scale_known = flow.sack = False
         flow.window_scale = 0
         flow.loose = True
+        flow.ahead = flow.claiming = False
+        flow.early = None
         flow.held = flow.partial = b""
+        flow.base = flow.sent
         flow.head_since = 0.0
         if flow.session is not None:
             flow.session.accept_unknown()
@@ -382,7 +402,11 @@ class Pipeline:
         """Time-outs; call it about every 100 ms. Gives packets to send."""
         emissions: list[Emission] = []
         while self.flows.suspects:
-            emissions += self._end_now(self.flows.suspects.pop(), Reason.QUARANTINED, now)
+            suspect = self.flows.suspects.pop()
+            if suspect.observed:
+                self._forget(suspect, now)  # who only watches ends nothing: it is met again as an unknown one
+            else:
+                emissions += self._end_now(suspect, Reason.QUARANTINED, now)
         for flow in self.flows.portion(_SWEEP):
             if _expired(flow, now):
                 self._forget(flow, now)

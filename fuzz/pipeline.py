@@ -272,7 +272,7 @@ class World:
             return False
         flows = self.pipeline.flows
         flow = flows.from_client[read.transport].get(read.key) or flows.from_server[read.transport].get(read.key)
-        return flow is not None and flow.observed
+        return flow is not None and flow.observed and not flow.answered_size  # whose numbers are translated for ever
 
     def _shadow(self) -> Pipeline | None:
         """A successor of now, to which the next packet is shown as well."""
@@ -350,7 +350,7 @@ class World:
             if flow.session is None or flow.channel is None:
                 continue
             must(
-                flow.observed == flow.channel.monitor or bool(flow.held),
+                flow.observed == flow.channel.monitor or flow.turning,
                 "a session is watched that the policy does not watch, or not watched that it does",
             )
             state, protocol = flow.session.pack(), flow.channel.protocol

@@ -81,9 +81,7 @@ def in_one(*parts: bytes) -> list[Step]:
 # blocks coincide (dnp3-facts.md). The outer one is a read of 28 points by their indexes.
 INNER = whole(RESTART)
 ZERO = next(
-    candidate
-    for number in range(0x10000)
-    if compute_crc(candidate := bytes(6) + struct.pack("<H", number)) == 0xFFFF
+    candidate for number in range(0x10000) if compute_crc(candidate := bytes(6) + struct.pack("<H", number)) == 0xFFFF
 )
 BY_INDEX = b"\xc0\xc0\x01\x1e\x01\x17\x1c" + bytes(9)
 HIDING = frame(BY_INDEX + ZERO + INNER[:8] + INNER[10:-2])

@@ -208,7 +208,9 @@ class Lane:
         )  # fmt: skip
         self._runs = 0
         self._servers = {
-            kind: Served(self.network, python_server(words, self._ports[kind]), self._folder / f"{kind}-{number}.record")
+            kind: Served(
+                self.network, python_server(words, self._ports[kind]), self._folder / f"{kind}-{number}.record"
+            )
             for kind, words in ((PYMODBUS, ("modbus", PLC)), (DNP3PY, ("dnp3", RTU)))
         }
 

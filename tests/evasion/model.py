@@ -115,9 +115,7 @@ class Dnp3:
         if len(fragment) < 2 or fragment[0] & 0xE0 != 0xC0:
             return b""
         self.executed.append(fragment[1])
-        return b"" if fragment[1] in (0, 6, 8, 10) else frame(
-            bytes((0xC0, 0xC0 | fragment[0] & 15, 129, 0, 0)), master
-        )
+        return b"" if fragment[1] in (0, 6, 8, 10) else frame(bytes((0xC0, 0xC0 | fragment[0] & 15, 129, 0, 0)), master)
 
 
 def good(block: bytes) -> bool:
@@ -273,7 +271,9 @@ class Server:
                     self.application.executed = self.executed
                 self._next += 1
                 self._stamp = packet.ts_value
-                stamps = b"\x08\x0a" + (77).to_bytes(4, "big") + self._stamp.to_bytes(4, "big") if self._stamp >= 0 else b""
+                stamps = (
+                    b"\x08\x0a" + (77).to_bytes(4, "big") + self._stamp.to_bytes(4, "big") if self._stamp >= 0 else b""
+                )
                 return [packets(Send(flags=SYN | ACK, options=b"\x02\x04\x05\xb4" + stamps, window=self.window), self._source,
                                 self._destination, self._ports, self._next - 1, self._expected)[0]]  # fmt: skip
             return []

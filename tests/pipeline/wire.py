@@ -92,6 +92,7 @@ class Wire:
         window: int = 64000,
         scale: int = 0,
         stamps: bool = False,
+        sack: bool = False,
         mss: int = 1460,
         client_isn: int = 0xFFFF_FF00,
         server_isn: int = 5000,
@@ -101,7 +102,7 @@ class Wire:
         self.notices: list[Notice] = []
         self.pipeline = Pipeline(rules or tables(), self.flows, self.notices.append, capture=capture)
         self.ends, self.ports, self.mss = ends, ports, mss
-        self.window, self.scale, self.stamps = window, scale, stamps
+        self.window, self.scale, self.stamps, self.sack = window, scale, stamps, sack
         self.client_next, self.server_next = client_isn, server_isn
         self.now = 100.0
         self.reads: list[bytes] = []  # what each read of the server returned
@@ -194,7 +195,9 @@ class Wire:
         """A SYN with options, as packet.build makes none."""
         options = b"\x02\x04" + self.mss.to_bytes(2, "big") + b"\x03\x03" + bytes((self.scale,)) + b"\x01"
         if self.stamps:
-            options += b"\x01\x01\x08\x0a" + bytes(8)
+            options += b"\x01\x01\x08\x0a" + (900 if from_client else 1900).to_bytes(4, "big") + bytes(4)
+        if self.sack:
+            options += b"\x01\x01\x04\x02"
         plain = bytearray(self.packet(from_client, sequence, ack, flags))
         read = decode(bytes(plain))
         read.options = None
@@ -221,11 +224,18 @@ class Wire:
         return outcome
 
     def server(
-        self, payload: bytes = b"", *, ack: int | None = None, window: int | None = None, flags: int = 0
+        self,
+        payload: bytes = b"",
+        *,
+        at: int | None = None,
+        ack: int | None = None,
+        window: int | None = None,
+        flags: int = 0,
     ) -> Outcome:
-        """A segment of the server, which acknowledges what it has got."""
-        sequence = self.server_next
-        self.server_next = self.server_next + len(payload) & 0xFFFFFFFF
+        """A segment of the server, which acknowledges what it has got; `at` as for the client."""
+        sequence = self.server_next + (at or 0)
+        if at is None:
+            self.server_next = self.server_next + len(payload) & 0xFFFFFFFF
         flags |= ACK | (PSH if payload else 0)
         return self.send(
             self.packet(False, sequence, self.received if ack is None else ack, flags, payload, window=window), False

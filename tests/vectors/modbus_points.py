@@ -163,7 +163,7 @@ def _files(cases: Cases) -> None:
         client(S.read_files((4, 100, 1)), "point"),
         client(P.read_files((8, 0, 1)), "point"),
         client(S.read_files((4, 0, 1), (3, 0, 1)), "point"),
-        client(P.read_files((5, 9999, 2)), "point"),
+        client(P.read_files((5, 9999, 2)), "modbus-file-reference"),
         client(S.write_files((4, 100, [1])), "point"),
         client(P.write_files((4, 99, [1, 2])), "point"),
         client(S.write_files((5, 0, [1]), (8, 0, [1])), "point"),

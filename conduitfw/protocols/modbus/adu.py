@@ -130,9 +130,9 @@ def _read_files(data: bytes, at: int, end: int) -> Reason | None:
 def _file_reference(data: bytes, at: int) -> Reason | None:
     if data[at] != 6:
         return Reason.MODBUS_FILE_REFERENCE
-    file_number = _U16.unpack_from(data, at + 1)[0]
-    record = _U16.unpack_from(data, at + 3)[0]
-    return Reason.MODBUS_FILE_REFERENCE if file_number == 0 or record > 0x270F else None
+    file_number, record = _TWO.unpack_from(data, at + 1)
+    length = _U16.unpack_from(data, at + 5)[0]
+    return Reason.MODBUS_FILE_REFERENCE if file_number == 0 or record + max(length, 1) > 10_000 else None
 
 
 def _write_files(data: bytes, at: int, end: int) -> Reason | None:
