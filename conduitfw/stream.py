@@ -167,7 +167,11 @@ def take(flow: Flow, packet: Packet, findings: Findings, now: float) -> Passage:
     stop = relative + length
     taken = distance(flow.taken, flow.base)
     if length and stop <= taken:
-        return Passage(begin, payload, fin=fin, as_it_came=True)  # the server has it all: spurious repeat
+        if flow.observed:
+            return Passage(begin, payload, fin=fin, as_it_came=True)
+        # The server has it all, as far as we know. The bytes can be compared with nothing any more, so they do not go
+        # on: a keep-alive in their place makes the server say where it is (it may have begun a session unseen).
+        return Passage(flow.sent - 1, b"", fin=False, as_it_came=False)
     if relative > len(flow.held):
         passage = Passage(flow.sent, b"", fin=False, as_it_came=False)
         passage.early = _behind_gap(flow, begin, payload, findings)

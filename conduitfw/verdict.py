@@ -211,7 +211,7 @@ class Pipeline:
 
         No session is ended by it. One in which we answered keeps its numbers, and they are translated for ever.
         """
-        if flow.held or translation.is_pending(flow):
+        if flow.held or translation.is_pending(flow) or flow.state == State.TOMBSTONE:
             return
         flow.observed = not flow.observed
         if flow.observed and flow.state == State.ASKING:
@@ -485,11 +485,14 @@ class Pipeline:
             flow.channel = None
             if flow.state == State.TOMBSTONE:
                 continue
+            observed = flow.observed
             if not self._find_channel(flow):
                 if flow.observed:
                     self._forget(flow, now)
                 else:
                     emissions += self._end_now(flow, Reason.POLICY_CHANGED, now)
+            elif flow.observed != observed:
+                self.flows.save(flow)
         return emissions
 
 

@@ -95,8 +95,8 @@ class Actor:
 
     def close(self) -> None:
         """Leave nothing at the server: a RST where it expects the next byte."""
-        for self._now in self._connections.values():
-            connection = self._now
+        for connection in self._connections.values():
+            self._now = connection
             self._send(Send(flags=RST | ACK, at=(connection.acknowledged - connection.start) & MASK))
 
     def _send(self, step: Send) -> None:

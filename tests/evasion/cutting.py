@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from tests.evasion.steps import Case, Freeze, Lose, Pause, Send, Step, Window
 from tests.pipeline.modbus_units import carrying, forbidden, read, write
@@ -21,7 +22,7 @@ def pair(name: str, group: str, shape: Shape, **more: object) -> Case:
 def pieces(data: bytes, *cuts: int) -> list[Step]:
     """Segments that are cut there."""
     edges = [0, *cuts, len(data)]
-    return [Send(data[first:last]) for first, last in zip(edges, edges[1:], strict=False)]
+    return [Send(data[first:last]) for first, last in pairwise(edges)]
 
 
 def two(at: int) -> Shape:
@@ -110,7 +111,7 @@ def lost_then(*cuts: int, order: tuple[int, ...] = ()) -> Shape:
 
     def shape(unit: bytes) -> list[Step]:
         edges = [0, *cuts, len(unit)]
-        parts = [(first, unit[first:last]) for first, last in zip(edges, edges[1:], strict=False)]
+        parts = [(first, unit[first:last]) for first, last in pairwise(edges)]
         chosen = [parts[index] for index in order] if order else parts
         again: list[Step] = [Send(part, at=at) for at, part in chosen]
         return [Lose(True), Send(unit), Lose(False), *again]

@@ -6,7 +6,19 @@ import struct
 
 from tests.evasion.cutting import A, F, R, pair, pieces
 from tests.evasion.steps import (
-    ACK, DATA, FIN, RST, SYN, SYN_OPTIONS, Await, Case, Fresh, Pause, Send, Use, opened,
+    ACK,
+    DATA,
+    FIN,
+    RST,
+    SYN,
+    SYN_OPTIONS,
+    Await,
+    Case,
+    Fresh,
+    Pause,
+    Send,
+    Use,
+    opened,
 )  # fmt: skip
 from tests.evasion.streams import only
 

@@ -315,7 +315,7 @@ class Server:
         self._expected = (self._expected + len(fresh)) & MASK
         for number in sorted(self._early, key=lambda each: ahead(each, self._expected)):
             known = ahead(self._expected, number)
-            if 0 <= known:
+            if known >= 0:
                 piece = self._early.pop(number)[known:]
                 if piece:
                     self._arrived.append(piece)
