@@ -222,9 +222,9 @@ class Flow:
         self.held = b""  # the client's bytes from `base` on: sent on and not taken, then kept back
         self.partial = b""  # the server's bytes of a unit that is not complete
         self.answer_due = math.inf  # when our answer has to be sent, the first time or again; not in the record
+        self.turning = False  # watched where the policy enforces by now, or the other way round; not in the record
         # Segments behind a gap, by sequence number, for each direction. Not in the record: their senders hold them
         # until they are acknowledged.
-        self.turning = False  # watched where the policy enforces by now, or the other way round; not in the record
         self.early: tuple[dict[int, bytes], dict[int, bytes]] | None = None
 
     @property

@@ -166,7 +166,8 @@ def take(flow: Flow, packet: Packet, findings: Findings, now: float) -> Passage:
     relative = distance(begin, flow.base)
     stop = relative + length
     taken = distance(flow.taken, flow.base)
-    if length and stop <= taken:
+    sent_before = (flow.sent - flow.base) & _MASK
+    if length and stop <= taken and not (fin and stop == sent_before):
         if flow.observed:
             return Passage(begin, payload, fin=fin, as_it_came=True)
         # The server has it all, as far as we know. The bytes can be compared with nothing any more, so they do not go
@@ -177,7 +178,6 @@ def take(flow: Flow, packet: Packet, findings: Findings, now: float) -> Passage:
         passage.early = _behind_gap(flow, begin, payload, findings)
         return passage
 
-    sent_before = (flow.sent - flow.base) & _MASK
     at = max(relative, taken)
     fresh = payload[at - relative :]
     overlap = min(len(fresh), len(flow.held) - at)
@@ -260,7 +260,8 @@ def _behind_gap(flow: Flow, begin: int, payload: bytes, findings: Findings) -> b
         return False
     if not payload or (flow.scale_known and distance(begin + len(payload), flow.edge) > 0):
         return False
-    if len(early) < EARLY_KEPT and distance(begin + len(payload), flow.base) <= HELD_ROOM:
+    size = len(payload) + sum(len(each) for each in early.values())
+    if len(early) < EARLY_KEPT and size <= HELD_ROOM and distance(begin + len(payload), flow.base) <= HELD_ROOM:
         early.setdefault(begin, payload)
     return True
 

@@ -55,7 +55,7 @@ def pass_client(flow: Flow, packet: Packet, findings: Findings, now: float) -> S
     if flow.state == State.ASKING:
         return _ask(flow, packet, findings)
     if not _client_acknowledges(flow, packet, findings):
-        return _probe(flow, packet) if flow.claiming else Step(False)
+        return _probe(flow, packet)
     passage = stream.take(flow, packet, findings, now)
     if flow.observed:
         return Step(True)
@@ -88,7 +88,9 @@ def _client_acknowledges(flow: Flow, packet: Packet, findings: Findings) -> bool
             elif flow.ahead and distance(packet.ack, flow.server_early) <= 0:
                 answers.forget_early(flow)
             else:
-                _claims(flow, packet, findings)
+                # It may lie, so it is the server who is asked: its own number settles it (_claim_holds).
+                findings.waits = True
+                flow.claiming, flow.claimed = True, packet.ack
                 return False
         if distance(packet.ack, flow.client_ack) > 0:
             flow.client_ack = packet.ack
@@ -102,22 +104,8 @@ def _client_acknowledges(flow: Flow, packet: Packet, findings: Findings) -> bool
     return True
 
 
-def _claims(flow: Flow, packet: Packet, findings: Findings) -> None:
-    """The client acknowledges what nobody saw the server send. It may lie, so it is the server who is asked.
-
-    Where bytes may pass beside us (tcp-rules.md, 9) the server's own number settles it; elsewhere they cannot, and a
-    server would drop such a segment (RFC 9293, 3.10.7.4).
-    """
-    assert flow.channel is not None
-    if not flow.channel.resync:
-        findings.deny(Reason.OUT_OF_WINDOW)
-        return
-    findings.waits = True
-    flow.claiming, flow.claimed = True, packet.ack
-
-
 def _claim_holds(flow: Flow, packet: Packet) -> bool:
-    """Whether the server's number shows that bytes passed beside us, as the client says."""
+    """Whether the server's number shows that bytes passed beside us, as the client says (tcp-rules.md, 3 and 9)."""
     if distance(packet.sequence, flow.server_next) <= 0:
         flow.claiming = False
         return False

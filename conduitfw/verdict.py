@@ -211,13 +211,13 @@ class Pipeline:
 
         No session is ended by it. One in which we answered keeps its numbers, and they are translated for ever.
         """
-        if flow.held or translation.is_pending(flow) or flow.state == State.TOMBSTONE:
+        gap = flow.early is not None and any(flow.early)  # each mode does something else with what is behind it
+        if flow.held or gap or translation.is_pending(flow) or flow.state == State.TOMBSTONE:
             return
         flow.observed = not flow.observed
         if flow.observed and flow.state == State.ASKING:
             flow.state = State.OPEN
-        flow.turning = False
-        flow.early = None
+        flow.turning = flow.ahead = flow.claiming = False
 
     def _learn(self, flow: Flow, from_client: bool, now: float, ifindex: int, mac: bytes, mark: int) -> None:
         flow.last = now

@@ -387,3 +387,25 @@ def test_a_new_flow_in_hand_leaves_nothing_of_the_one_before_it() -> None:
     assert new is not None
     wire.flows.mark(new)
     assert len(successor(wire).flows) == 0
+
+
+def test_a_repeat_of_taken_bytes_with_a_fin_ends_the_clients_stream() -> None:
+    wire = Wire().open()
+    wire.client(read(1))
+    wire.server(read_answer(1))
+    wire.client(read(1), at=-len(read(1)), flags=ACK | FIN)
+    last = wire.at_server[-1]
+    assert (last.flags & FIN, last.payload, last.sequence) == (FIN, b"", wire.client_next)
+    wire.server(flags=FIN)
+    assert wire.denials == []
+
+
+def test_a_repeat_of_taken_bytes_never_carries_them() -> None:
+    """They can be compared with nothing: whoever says them again may say something else."""
+    wire = Wire().open()
+    wire.client(read(1))
+    wire.server(read_answer(1))
+    wire.client(forbidden(1), at=-len(read(1)))
+    wire.client(forbidden(1), at=-1000)
+    assert [each.payload for each in wire.at_server[-2:]] == [b"", b""]
+    assert [each.sequence for each in wire.at_server[-2:]] == [wire.client_next - 1 & 0xFFFFFFFF] * 2

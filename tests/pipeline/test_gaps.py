@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from conduitfw.flow import FlowTable, State
+import pytest
+
+from conduitfw.flow import HELD_ROOM, FlowTable, State
 from conduitfw.outcome import Verdict
 from conduitfw.packet import Packet
 from conduitfw.reasons import Reason
@@ -84,6 +86,14 @@ def test_no_more_is_remembered_than_there_is_room_for() -> None:
     assert len(next(iter(wire.flows)).early[0]) == EARLY_KEPT  # type: ignore[index]
 
 
+def test_segments_that_overlap_share_that_room() -> None:
+    wire = Wire(sack=True).open()
+    for number in range(EARLY_KEPT):
+        wire.client(bytes(1400), at=12 + number)
+    kept = next(iter(wire.flows)).early[0]  # type: ignore[index]
+    assert 0 < sum(len(each) for each in kept.values()) <= HELD_ROOM
+
+
 def test_a_successor_waits_for_all_of_it_again() -> None:
     wire = Wire(sack=True).open()
     wire.client(read(2), at=12)
@@ -161,8 +171,9 @@ def test_what_fills_the_gap_must_agree_with_what_is_behind() -> None:
 def test_a_fin_behind_a_gap_has_to_come_again() -> None:
     wire = Wire().open()
     wire.client(read(1))
-    assert not wire.server(b"", at=len(read_answer(1)), flags=1).forward or not next(iter(wire.flows)).server_ended
     assert not wire.server(read_answer(1)[4:], at=4, flags=1).forward
+    assert wire.server(read_answer(1), flags=1).forward
+    assert next(iter(wire.flows)).server_ended
 
 
 def test_a_successor_believes_the_client_that_it_has_what_passed_behind_a_gap() -> None:
@@ -193,15 +204,9 @@ def test_no_answer_of_ours_between_bytes_behind_a_gap() -> None:
 # --- a client that acknowledges what nobody saw -----------------------------------------------------
 
 
-def test_where_nothing_passes_beside_us_such_an_acknowledgement_is_stray() -> None:
-    wire = Wire().open()
-    assert wire.client(ack=wire.server_next + 1000).reason is Reason.OUT_OF_WINDOW
-    wire.client(read(1))
-    assert wire.reads == [read(1)]
-
-
-def test_else_the_server_is_asked_and_a_lie_changes_nothing() -> None:
-    wire = Wire(tables(fail="static")).open()
+@pytest.mark.parametrize("fail", ["closed", "static"])
+def test_the_server_is_asked_and_a_lie_changes_nothing(fail: str) -> None:
+    wire = Wire(tables(fail=fail)).open()
     wire.client(write(1))
     wire.client(write(2), ack=wire.server_next + 1000, advance=False)
     probe = wire.at_server[-1]
@@ -213,6 +218,17 @@ def test_else_the_server_is_asked_and_a_lie_changes_nothing() -> None:
     assert wire.reads == [write(1)]  # the first is still unanswered
     wire.server(write_answer(1))
     assert wire.reads == [write(1), write(2)]
+
+
+def test_where_bytes_cannot_pass_beside_us_the_session_is_ended() -> None:
+    """It would stall for ever, since the client's acknowledgements could not go on."""
+    wire = Wire(tables(fail="closed")).open()
+    wire.client(read(1))
+    wire.server_next += len(read_answer(1))
+    wire.client(read(2), advance=False)
+    assert not wire.reset_to_client
+    assert wire.server().reason is Reason.UNINSPECTED_BYTES
+    assert wire.reset_to_server and next(iter(wire.flows)).state == State.TOMBSTONE
 
 
 def test_the_servers_own_number_shows_that_bytes_passed_beside_us() -> None:

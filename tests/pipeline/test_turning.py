@@ -71,3 +71,20 @@ def test_a_watched_session_is_not_quarantined() -> None:
     outcome = wire.client(read(1))
     assert outcome.forward and outcome.payload is None
     assert not any(each.flags & 4 for each in wire.at_server + wire.at_client)
+
+
+def test_turning_waits_for_a_gap_in_what_the_server_says() -> None:
+    """Else what is behind it would have passed unseen, and the client could acknowledge nothing any more."""
+    wire = Wire(tables(mode="monitor")).open()
+    wire.client(read(1) + read(2))
+    wire.server()
+    size = len(read_answer(1))
+    wire.server(read_answer(2), at=size)
+    turn(wire, "enforce", "reset")
+    wire.server(read_answer(1))
+    wire.server_next += size
+    wire.client(read(3))
+    assert wire.reads[-1] == read(3)
+    wire.server(read_answer(3))
+    wire.client(forbidden(4))
+    assert wire.denials == ["no-rule"] and wire.reads[-1] == read(3)
