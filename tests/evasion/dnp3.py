@@ -147,6 +147,12 @@ def cut_in(fragment: bytes, size: int) -> list[bytes]:
     return [frame(each) for each in segments(fragment, size)]
 
 
+def oversize() -> list[Step]:
+    """A fragment of more than 2,048 octets, in segments that a line takes, and it behind."""
+    said = b"".join(cut_in(TWENTY * 40, 249)) + F
+    return pieces(said, *range(1400, len(said), 1400))
+
+
 TRANSPORT = [
     row("1 octet of the fragment a frame", sent(*cut_in(OPERATE, 1)), None,
         "denied: the function has to stand in the first frame (reason dnp3-header-cut)"),
@@ -169,7 +175,7 @@ TRANSPORT = [
         "a second FIR starts anew"),
     row("an empty segment in between", sent(frame(b"\x40" + OPERATE[:2]), frame(b"\x01"), frame(b"\x82" + OPERATE[2:])),
         None, "denied where it is not conforming"),
-    row("oversize: more than 2,048 octets, then it", in_one(*cut_in(TWENTY * 40, 249), F), None, "refused or ended"),
+    row("oversize: more than 2,048 octets, then it", oversize(), None, "refused or ended"),
     row("a fragment open, link status, the rest", sent(frame(b"\x40" + OPERATE[:2]), frame(b"", control=0xC9),
         frame(b"\x81" + OPERATE[2:])), sent(frame(b"\x40" + READ[:2]), frame(b"", control=0xC9),
         frame(b"\x81" + READ[2:]))),

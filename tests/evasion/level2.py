@@ -14,7 +14,6 @@ import select
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -26,12 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conduitfw.demo.network import CELL, SCADA, TwoZones
-from conduitfw.demo.show import Firewall, Stage, staged
+from conduitfw.demo.show import Stage, staged
 from conduitfw.packet import Packet, decode
 from conduitfw.reasons import Malformed
 from tests.evasion.actor import Actor
-from tests.evasion.cases import DNP3_PORTS, MODBUS_PORTS, policy
+from tests.evasion.cases import DNP3_PORTS, MODBUS_PORTS
 from tests.evasion.steps import Case, Send
+from tests.peers import libmodbus_server
 from tests.system.frames import mac
 
 PLC, PLC6, RTU = "10.20.0.5", "fd00:20::5", "10.20.0.9"
@@ -286,28 +286,12 @@ class Bench:
         with ThreadPoolExecutor(len(self._lanes)) as pool:
             return dict(zip((job.key for job in jobs), pool.map(one, jobs), strict=True))
 
-    @contextmanager
-    def firewall(self, on_deny: str) -> Iterator[Firewall]:
-        """The firewall runs, and its ruleset goes with it."""
-        path = self.stage.folder / f"{on_deny}.yaml"
-        path.write_text(policy(on_deny))
-        running = Firewall(self.stage.network, self.stage.folder, path, "--remove-on-exit")
-        try:
-            yield running
-        finally:
-            running.command("stop")
-            if running.process.poll() is None:
-                running.process.terminate()
-            running.process.wait(10)
-
 
 @contextmanager
 def bench(lanes: int = 4) -> Iterator[Bench]:
     """Zones, servers and attackers, all of which are gone afterwards."""
     with staged() as stage, ExitStack() as stack:
-        built = stage.folder / "modbus_server"
-        source = Path(__file__).parents[1] / "peers" / "modbus_server.c"
-        subprocess.run(["gcc", "-O1", "-I/usr/include/modbus", "-o", built, source, "-lmodbus"], check=True)
+        built = libmodbus_server(stage.folder)
         rule = ["OUTPUT", "-p", "tcp", "--tcp-flags", "RST", "RST", "--sport", f"{FIRST}:{LAST}", "-j", "DROP"]
         for program in ("iptables-nft", "ip6tables-nft"):
             stage.network.run(SCADA, [program, "-A", *rule])

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ import pytest
 from conduitfw.demo.network import CELL, SCADA
 from conduitfw.demo.show import Firewall
 from tests.harm.bad_line import HERE, BadLine
+from tests.peers import firewalled, libmodbus_server
 
 pytestmark = pytest.mark.system
 
@@ -139,20 +138,6 @@ def run(network: BadLine, libmodbus: Path, folder: Path, seed: int, sessions: li
     return Ran(columns[0], executed, columns[1], columns[2], line)
 
 
-@contextmanager
-def firewalled(network: BadLine, folder: Path, on_deny: str, mode: str) -> Iterator[Firewall]:
-    policy = folder / "policy.yaml"
-    policy.write_text(POLICY.format(on_deny=on_deny, mode=mode))
-    firewall = Firewall(network, folder, policy, "--remove-on-exit")
-    try:
-        yield firewall
-    finally:
-        firewall.command("stop")
-        if firewall.process.poll() is None:
-            firewall.process.terminate()
-        firewall.process.wait(10)
-
-
 @pytest.fixture(scope="module")
 def network() -> Iterator[BadLine]:
     with BadLine() as found:
@@ -162,11 +147,7 @@ def network() -> Iterator[BadLine]:
 @pytest.fixture(scope="module")
 def libmodbus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The server on libmodbus, which takes several requests from one read."""
-    built = tmp_path_factory.mktemp("peers") / "modbus_server"
-    source = Path(__file__).parents[1] / "peers" / "modbus_server.c"
-    words = ["-I/usr/include/modbus", "-o", str(built), str(source), "-lmodbus"]
-    subprocess.run(["gcc", "-O1", *words], check=True)
-    return built
+    return libmodbus_server(tmp_path_factory.mktemp("peers"))
 
 
 @pytest.fixture(scope="module", params=SEEDS, ids=lambda seed: f"seed {seed}")
@@ -224,7 +205,7 @@ def test_nothing_changes(
     seed, expected = without
     mixed = MIXED if mode == "enforce" and on_deny != "drop" else []
     denied = "reset" if on_deny == "reset" else "answered"
-    with firewalled(network, tmp_path, on_deny, mode) as firewall:
+    with firewalled(network, tmp_path, POLICY.format(on_deny=on_deny, mode=mode)) as firewall:
         ran = run(network, libmodbus, tmp_path, seed, SESSIONS + mixed, denied)
         events = stopped(firewall)
     print(ran.line, ran.seconds, ran.connections, *events, sep="\n")

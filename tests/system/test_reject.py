@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import pytest
 
 from conduitfw.demo.network import CELL, SCADA
 from conduitfw.demo.show import Firewall, Stage
+from tests.peers import libmodbus_server
 from tests.system.test_sessions import WITHOUT_TESTS
 
 pytestmark = pytest.mark.system
@@ -121,11 +121,7 @@ def losing(stage: Stage, percent: int) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A server on libmodbus, which takes several requests from one read."""
-    built = tmp_path_factory.mktemp("peers") / "modbus_server"
-    source = Path(__file__).parents[1] / "peers" / "modbus_server.c"
-    words = ["-I/usr/include/modbus", "-o", str(built), str(source), "-lmodbus"]
-    subprocess.run(["gcc", "-O1", "-Wall", "-Wextra", "-Werror", *words], check=True)
-    return built
+    return libmodbus_server(tmp_path_factory.mktemp("peers"))
 
 
 class Served:

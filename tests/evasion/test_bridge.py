@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.evasion.cases import CASES, KNOWN_OPEN
+from tests.evasion.cases import CASES, KNOWN_OPEN, policy
 from tests.evasion.level2 import Bench, Job, Key, Ran, bench, servers_of
 from tests.evasion.steps import Case
 from tests.evasion.test_pipeline import label
+from tests.peers import firewalled
 
 pytestmark = pytest.mark.system
 HERE = [case for case in CASES if "bridge" in case.levels and case.often]
@@ -30,7 +31,7 @@ def lanes() -> Iterator[Bench]:
 @pytest.fixture(scope="module")
 def ran(lanes: Bench) -> dict[Key, Ran]:
     """Everything at once, several at a time."""
-    with lanes.firewall("reset"):
+    with firewalled(lanes.stage.network, lanes.stage.folder, policy("reset")):
         return lanes.run([*JOBS, *CONTROLS])
 
 
