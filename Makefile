@@ -1,7 +1,7 @@
 # Two commands do all the set-up they need: `make demo` and `make test`.
 VENV := .venv/bin
 
-.PHONY: demo test lint types tests docs fuzz format clean
+.PHONY: demo test lint types tests docs evasion fuzz format clean
 
 demo: ## two zones in network namespaces, real clients and servers, a table of what passed and what did not
 	@tools/setup demo
@@ -24,6 +24,10 @@ tests:
 
 docs: ## the generated page
 	$(VENV)/python -m conduitfw.protocols.page >docs/names.md
+
+evasion: ## every known way around it, tried with and without the firewall: docs/evasion.md
+	@tools/setup test
+	@$(VENV)/python -m tests.evasion.table
 
 SECONDS ?= 60
 fuzz: ## what breaks it, looked for by atheris: `make fuzz SECONDS=600`

@@ -55,6 +55,7 @@ class Actor:
         self._source = ADDRESSES[case.client, case.version]
         self._destination = ADDRESSES["rtu" if case.protocol == "dnp3" else "plc", case.version]
         self._connections: dict[int, Connection] = {}
+        self._opening: Send | None = None  # the last SYN
         self._now = self._connection(0)
 
     def _connection(self, index: int) -> Connection:
@@ -101,6 +102,8 @@ class Actor:
 
     def _send(self, step: Send) -> None:
         connection = self._now
+        if step.flags == SYN:
+            self._opening = step
         at = connection.sent if step.at is None else step.at
         sequence, ack = connection.start + at, (connection.server + step.ack if step.flags & ACK else 0)
         source, destination, ports = self._source, self._destination, (connection.port, self._server_port)
@@ -113,9 +116,11 @@ class Actor:
             connection.sent += len(step.payload)
 
     def _await(self, step: Await) -> None:
-        for _ in range(10 if step.required else 2):
+        for number in range(40 if step.required else 2):
             if self._now.known or self._hear(0.1, step.flags):  # it may have come at once
                 return
+            if number % 10 == 9 and self._opening is not None:
+                self._send(self._opening)  # as a TCP would: the server may still be busy with the row before
         assert not step.required, f"the server did not answer {self._case.name}"
 
     def _hear(self, seconds: float, wanted: int = 0) -> bool:

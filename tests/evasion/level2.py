@@ -270,8 +270,11 @@ class Bench:
     def __init__(self, stage: Stage, lanes: list[Lane]) -> None:
         self.stage, self._lanes = stage, lanes
 
-    def run(self, jobs: Sequence[Job]) -> dict[Key, Ran]:
-        """All jobs, several at a time."""
+    def run(self, jobs: Sequence[Job], *, all_answer: bool = True) -> dict[Key, Ran]:
+        """All jobs, several at a time. `all_answer` False: one to which the server does not answer executes nothing.
+
+        That is for runs without the firewall, where rows before it may have left a server unable to.
+        """
         free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
         for lane in self._lanes:
             free.put(lane)
@@ -280,6 +283,10 @@ class Bench:
             lane = free.get()
             try:
                 return lane.run(job)
+            except AssertionError:
+                if all_answer:
+                    raise
+                return Ran(())
             finally:
                 free.put(lane)
 
@@ -307,4 +314,8 @@ def bench(lanes: int = 4) -> Iterator[Bench]:
         for lane in made:
             lane.ready()
         six.ready()
+        # The zones' kernels find each other once, so that no row waits for ARP: a SYN-ACK that does is a second late.
+        for address, port in ((PLC, MODBUS_PORTS[2]), (RTU, DNP3_PORTS[0]), (PLC6, MODBUS_PORTS[-1])):
+            connect = f"import socket; socket.create_connection(({address!r}, {port}), 5)"
+            stage.network.run(SCADA, [sys.executable, "-c", connect])
         yield Bench(stage, made)
