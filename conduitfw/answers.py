@@ -9,7 +9,7 @@ from conduitfw.flow import Flow, distance
 from conduitfw.inspection import Findings
 from conduitfw.packet import FIN, Packet
 from conduitfw.reasons import Malformed, Reason
-from conduitfw.stream import EARLY_KEPT, EARLY_SEGMENTS
+from conduitfw.stream import EARLY_KEPT, EARLY_SEGMENTS, keep_longer
 
 _MASK = 0xFFFF_FFFF
 
@@ -85,7 +85,7 @@ def _remember(flow: Flow, begin: int, payload: bytes) -> None:
     if flow.early is None:
         flow.early = ({}, {})
     early = flow.early[1]
-    early.setdefault(begin, payload)
+    keep_longer(early, begin, payload)
     if len(early) > EARLY_SEGMENTS:
         skip_to(flow, min(early, key=lambda number: distance(number, flow.server_next)))
 
@@ -103,8 +103,7 @@ def _pass_early(flow: Flow, begin: int, payload: bytes, findings: Findings) -> b
         return False
     if (len(early) >= EARLY_KEPT and begin not in early) or distance(begin, flow.server_next) > 0xFFFF:
         return False
-    if len(early.get(begin, b"")) < len(payload):
-        early[begin] = payload
+    keep_longer(early, begin, payload)
     stop = (begin + len(payload)) & _MASK
     if not flow.ahead or distance(stop, flow.server_early) > 0:
         flow.ahead, flow.server_early = True, stop

@@ -254,7 +254,7 @@ def _behind_gap(flow: Flow, begin: int, payload: bytes, findings: Findings) -> b
         flow.early = ({}, {})
     early = flow.early[0]
     if flow.observed:
-        early.setdefault(begin, payload)
+        keep_longer(early, begin, payload)
         if len(early) > EARLY_SEGMENTS:
             restart(flow, min(early, key=lambda number: distance(number, flow.base)))
         return False
@@ -262,8 +262,14 @@ def _behind_gap(flow: Flow, begin: int, payload: bytes, findings: Findings) -> b
         return False
     size = len(payload) + sum(len(each) for each in early.values())
     if len(early) < EARLY_KEPT and size <= HELD_ROOM and distance(begin + len(payload), flow.base) <= HELD_ROOM:
-        early.setdefault(begin, payload)
+        keep_longer(early, begin, payload)
     return True
+
+
+def keep_longer(early: dict[int, bytes], begin: int, payload: bytes) -> None:
+    """Remember a segment behind a gap; of two that begin alike, the longer: a repeat may hold more than the first."""
+    if len(payload) > len(early.get(begin, b"")):
+        early[begin] = payload
 
 
 def early_block(flow: Flow, begin: int) -> tuple[int, int] | None:
