@@ -11,6 +11,7 @@ from conduitfw.packet import ACK, PSH, RST, Packet, build, build_udp
 from conduitfw.stream import pieces
 
 _MASK = 0xFFFF_FFFF
+RESETS_AGAIN = 2  # how often, a tick apart: both ends know within 300 ms, also where one RST is lost
 
 
 class Emission:
@@ -136,13 +137,25 @@ def end(flow: Flow) -> list[Emission]:
     receiver last acknowledged, or the end of what is under way to it: one of the two is right, and the
     tombstone answers what a receiver says to the other.
     """
+    emissions = _resets(flow)
+    bury(flow)
+    flow.resets_due = RESETS_AGAIN
+    return emissions
+
+
+def end_again(flow: Flow) -> list[Emission]:
+    """The RSTs of a flow that ended just now, once more: one of them may have been lost, and its receiver be silent."""
+    flow.resets_due -= 1
+    return _resets(flow)
+
+
+def _resets(flow: Flow) -> list[Emission]:
     emissions = []
     for number in dict.fromkeys((flow.taken, flow.sent)):
         emissions.append(_reset(flow, False, number & _MASK, flow.client_ack))
     if flow.server_known:
         for number in dict.fromkeys((flow.client_ack, flow.server_next)):
             emissions.append(_reset(flow, True, number & _MASK, flow.end))
-    bury(flow)
     return emissions
 
 
@@ -155,6 +168,7 @@ def bury(flow: Flow) -> None:
     flow.head_since = 0.0
     flow.early = None
     flow.alone = False
+    flow.resets_due = 0
 
 
 def _reset(flow: Flow, to_client: bool, sequence: int, ack: int) -> Emission:

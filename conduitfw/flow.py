@@ -135,6 +135,7 @@ class Flow:
         "held",
         "key",
         "partial",
+        "resets_due",
         "reverse_key",
         "session",
         "session_bytes",
@@ -222,6 +223,7 @@ class Flow:
         self.held = b""  # the client's bytes from `base` on: sent on and not taken, then kept back
         self.partial = b""  # the server's bytes of a unit that is not complete
         self.answer_due = math.inf  # when our answer has to be sent, the first time or again; not in the record
+        self.resets_due = 0  # how often the RSTs that ended it are sent again; not in the record
         self.turning = False  # watched where the policy enforces by now, or the other way round; not in the record
         # Segments behind a gap, by sequence number, for each direction. Not in the record: their senders hold them
         # until they are acknowledged.

@@ -411,6 +411,8 @@ class Pipeline:
             if _expired(flow, now):
                 self._forget(flow, now)
                 continue
+            if flow.resets_due and flow.state == State.TOMBSTONE and not flow.pending:
+                emissions += denial.end_again(flow)
             if flow.transport != TCP or flow.state not in (State.ANSWERED, State.OPEN) or flow.observed:
                 continue
             if flow.channel is None and not self._find_channel(flow):
