@@ -37,7 +37,8 @@ class Step:
     def __init__(self, forward: bool, payload: bytes | None = None) -> None:
         self.forward = forward
         self.payload = payload
-        self.carries_allowed = False  # a rewritten packet that holds allowed units, whatever was denied behind them
+        # A rewritten packet that leaves whatever was denied: it holds the allowed units in front, or nothing at all.
+        self.carries_allowed = False
         self.emissions: list[Emission] = []
 
 
@@ -150,6 +151,8 @@ def pass_server(flow: Flow, packet: Packet, findings: Findings, now: float) -> S
         return _before_answer(packet, findings)
     if packet.flags & RST:
         return _server_reset(flow, packet, findings)
+    if flow.state == State.ASKING and not _may_resync(flow):
+        return _keep_alive(packet, packet.sequence - 1, packet.ack)
     if flow.state == State.ASKING and not _answered(flow, packet, findings):
         return Step(findings.reason is None)
     if flow.claiming and _claim_holds(flow, packet):
@@ -307,6 +310,14 @@ def begin_midstream(flow: Flow, packet: Packet, from_client: bool) -> None:
         flow.session.accept_unknown()
 
 
+def _may_resync(flow: Flow) -> bool:
+    """Where not, the flow ends. Its first packet goes on as a keep-alive, whichever side it is from.
+
+    The answer to that tells where the other side is and what it has, and so with which number to end it.
+    """
+    return flow.observed or (flow.channel is not None and flow.channel.resync)
+
+
 def _ask(flow: Flow, packet: Packet, findings: Findings) -> Step:
     """The client's segment becomes a keep-alive: its answer says what the server has taken."""
     if not flow.client_known:
@@ -324,18 +335,24 @@ def _ask(flow: Flow, packet: Packet, findings: Findings) -> Step:
 
 def _probe(flow: Flow, packet: Packet) -> Step:
     """A keep-alive in the packet's place."""
-    return Step(
+    return _keep_alive(packet, flow.sent - 1, flow.server_next if flow.claiming else packet.ack)
+
+
+def _keep_alive(packet: Packet, sequence: int, ack: int) -> Step:
+    step = Step(
         True,
         rebuild(
             packet,
-            sequence=flow.sent - 1,
-            ack=flow.server_next if flow.claiming else packet.ack,
+            sequence=sequence & _MASK,
+            ack=ack,
             flags=ACK,
             window=packet.window,
             options=packet.options,
             payload=b"",
         ),
     )
+    step.carries_allowed = True
+    return step
 
 
 def _answered(flow: Flow, packet: Packet, findings: Findings) -> bool:

@@ -108,7 +108,7 @@ END = [
     pair("after a FIN with a wrong checksum", "end",
          lambda unit: [Send(flags=FIN | ACK, at=0, checksum=3), Send(unit)]),
     pair("after a denied one on another connection", "end",
-         lambda unit: [Send(F), Use(1), *opened(), Send(unit)] if unit is R else [Send(F), Send(F, at=12), Send(F, at=0)]),
+         lambda unit: [Send(F), Pause(0.1), Send(flags=RST, at=12), Use(1), *opened(), Send(unit)] if unit is R else [Send(F), Send(F, at=12), Send(F, at=0)]),
 ]  # fmt: skip
 
 

@@ -12,16 +12,37 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
+from scapy.packet import Packet
+
+from conduitfw.demo.network import SCADA
+from conduitfw.demo.show import staged
 from tests.evasion import level1
 from tests.evasion.cases import CASES, policy, tables
 from tests.evasion.level2 import Bench, Job, bench, servers_of
+from tests.evasion.scenarios import SCENARIOS, Came, play
 from tests.evasion.steps import Case
-from tests.peers import firewalled
+from tests.peers import firewalled, libmodbus_server
+from tests.system import test_below_ip as below_ip
+from tests.system.frames import arriving
 
 PAGE = Path(__file__).parents[2] / "docs" / "evasion.md"
 WAYS = ("none", "reset", "reject")
 # Jobs to one set of servers and one firewall: a client's share of the flow table is 1,024, and abandoned sessions stay.
 AT_ONCE = 300
+SCENARIO_HEAD = """
+## The firewall starts, stops or is flooded in mid-session; its bridge is abused
+
+Real sockets, a server on libmodbus. 1: the forbidden request was executed (or what the note says); controls: an allowed
+one was, on a session that began afterwards where the first was ended.
+
+"""
+FRAME_HEAD = """
+
+## Frames
+
+1: a frame arrived in the other zone. The control: ARP, neighbour discovery, a ping and a connection that are allowed.
+
+"""
 # (case's group and name, way, whether it is the control) -> the servers, and of each whether it executed: the forbidden
 # request, or all that the control asks for.
 Found = dict[tuple[str, str, str, bool], dict[str, bool]]
@@ -75,6 +96,60 @@ def to_models(found: Found) -> None:
                     found[case.group, case.name, way, True][server] = ran.complete(case, server)
 
 
+# (scenario's or frame's name, way) -> what came of it
+Others = dict[tuple[str, str], Came]
+
+
+def scenarios() -> Others:
+    """Those that need more than packets."""
+    came: Others = {}
+    with staged() as stage:
+        server = libmodbus_server(stage.folder)
+        for scenario in SCENARIOS:
+            for way in WAYS:
+                came[scenario.name, way] = play(scenario, stage, server, way)
+            print(f"{scenario.name}: {[came[scenario.name, way].forbidden for way in WAYS]}", file=sys.stderr)
+    return came
+
+
+def frames() -> Others:
+    """Frames that no conduit allows, and some that pass: whether any of three arrives on the other side."""
+    came: Others = {}
+
+    def arrives(frame: Packet, sender: str = SCADA) -> bool:
+        return arriving(stage.network, [frame] * 3, below_ip.MARKER, sender=sender) > 0
+
+    with staged() as stage:
+        for way in WAYS:
+            text = below_ip.POLICY.replace("on_deny: reset", f"on_deny: {way}")
+            with nullcontext() if way == "none" else firewalled(stage.network, stage.folder, text):
+                allowed = all(arrives(frame, sender) for _, sender, frame in below_ip.CONTROLS)
+                for name, frame, _ in below_ip.CASES:
+                    came[name, way] = Came(arrives(frame), allowed)
+    return came
+
+
+def other_lines(others: Others, notes: dict[str, str]) -> list[str]:
+    """Rows of a table of these."""
+    lines = ["| row | no firewall | reset | reject | controls | note |", "| --- " * 6 + "|"]
+    for name in dict.fromkeys(name for name, _ in others):
+        came = [others[name, way] for way in WAYS]
+        controls = " / ".join(str(int(each.allowed)) for each in came)
+        note = "; ".join(filter(None, (notes.get(name, ""), *dict.fromkeys(each.note for each in came))))
+        lines.append(
+            f"| {name} | " + " | ".join(str(int(each.forbidden)) for each in came) + f" | {controls} | {note} |"
+        )
+    return lines
+
+
+def other_problems(others: Others) -> list[str]:
+    return [
+        f"{name}, {way}: {each}"
+        for (name, way), each in others.items()
+        if way != "none" and (each.forbidden or not each.allowed)
+    ]
+
+
 def wrong(case: Case, found: Found) -> list[str]:
     """What of a row is not as it has to be."""
     problems = []
@@ -102,7 +177,7 @@ def line(case: Case, found: Found) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
-def page(found: Found) -> str:
+def page(found: Found, played: Others, arrived: Others) -> str:
     """The whole page."""
     bites = sum(any(found[case.group, case.name, "none", False].values()) for case in CASES)
     passed = sum(any(found[case.group, case.name, way, False].values()) for case in CASES for way in WAYS[1:])
@@ -121,6 +196,14 @@ def page(found: Found) -> str:
             "\n| row | servers | no firewall | reset | reject | controls | note |\n| --- " + "| --- " * 6 + "|\n"
         )
         parts += [line(case, found) + "\n" for case in cases]
+    notes = {each.name: "; ".join(filter(None, (each.note, each.known_open))) for each in SCENARIOS}
+    parts += [
+        SCENARIO_HEAD,
+        "\n".join(other_lines(played, notes)),
+        FRAME_HEAD,
+        "\n".join(other_lines(arrived, {})),
+        "\n",
+    ]
     return "".join(parts)
 
 
@@ -128,8 +211,9 @@ def main() -> int:
     found: Found = defaultdict(dict)
     to_models(found)
     on_the_bridge(found)
-    PAGE.write_text(page(found))
-    problems = [each for case in CASES for each in wrong(case, found)]
+    played, arrived = scenarios(), frames()
+    PAGE.write_text(page(found, played, arrived))
+    problems = [each for case in CASES for each in wrong(case, found)] + other_problems(played | arrived)
     print(
         "\n".join(
             [*problems, f"{PAGE.relative_to(Path.cwd())}: {len(CASES)} rows, {len(problems)} not as they have to be"]

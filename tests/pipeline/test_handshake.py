@@ -93,15 +93,21 @@ class TestMidstream:
     def test_reset_ends_what_it_does_not_know(self) -> None:
         wire = self.midstream("closed")
         outcome = wire.client(read())
-        assert (outcome.verdict, outcome.reason, outcome.forward) == (Verdict.DENY, Reason.NO_SESSION, False)
-        assert wire.reads == [] and wire.reset_to_client
-        wire.server(read_answer())
-        assert wire.reset_to_server, "the other side is told as soon as it is heard"
+        assert (outcome.verdict, outcome.reason) == (Verdict.DENY, Reason.NO_SESSION)
+        assert wire.reset_to_client
+        asked = wire.at_server[-1]
+        assert (asked.payload, asked.sequence) == (b"", wire.received - 1), "only its answer tells where the server is"
+        wire.server()
+        assert wire.reset_to_server and wire.reads == []
 
     def test_reset_from_the_servers_side(self) -> None:
         wire = self.midstream("closed")
-        assert wire.server(read_answer()).forward is False
+        begin = wire.server_next
+        wire.server(read_answer())
         assert wire.reset_to_server
+        asked = wire.at_client[-1]
+        assert (asked.payload, asked.sequence) == (b"", begin - 1)
+        wire.server_next = begin
         assert wire.client(read()).reason is Reason.ENDED
         assert wire.reset_to_client and wire.reads == []
 

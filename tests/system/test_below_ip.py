@@ -11,10 +11,12 @@ from scapy.layers.l2 import ARP, LLC, SNAP, Dot1AD, Dot1Q, Dot3, Ether
 from scapy.packet import Packet, Raw
 
 from conduitfw.demo.network import CELL, SCADA
+from conduitfw.demo.show import POLICY as EXAMPLE
 from conduitfw.demo.show import Firewall, Stage
 from tests.system.frames import arriving, mac
 
 pytestmark = pytest.mark.system
+POLICY = EXAMPLE.read_text()
 MARKER = b"conduitfw-was-here"
 HMI, EWS, PLC, RTU = "10.10.0.11", "10.10.0.20", "10.20.0.5", "10.20.0.9"
 
