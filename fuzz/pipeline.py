@@ -258,7 +258,7 @@ class World:
         outcome = self.pipeline.decide(data, self.now, index, mac)
         if shadow is not None:
             self._compare(outcome, shadow.decide(data, self.now, index, mac), shadow)
-        if watched:
+        if watched and self._watched(data):  # else it was with this packet that enforcing began
             must(outcome.forward and outcome.payload is None and not outcome.emissions, "a watched packet was touched")
         if outcome.forward:
             self.deliver(data if outcome.payload is None else outcome.payload, from_client)
@@ -277,7 +277,8 @@ class World:
     def _shadow(self) -> Pipeline | None:
         """A successor of now, to which the next packet is shown as well."""
         self.shadowed = False
-        if any(flow.observed or flow.answer_length for flow in self.pipeline.flows):
+        flows = list(self.pipeline.flows)
+        if any(flow.observed or flow.answer_length or any(flow.early or ()) for flow in flows):
             return None  # what waits behind a gap is not in the record; an answer is sent at once again
         shadow = BarePipeline(
             self.pipeline.tables, FlowTable(bytearray(self.memory)), lambda notice: None, copy.deepcopy(self.ledger)

@@ -120,6 +120,8 @@ def frames() -> Others:
         return arriving(stage.network, [frame] * 3, below_ip.MARKER, sender=sender) > 0
 
     with staged() as stage:
+        while not arrives(below_ip.CONTROLS[0][2]):
+            pass  # a bridge's new port takes a moment to forward
         for way in WAYS:
             text = below_ip.POLICY.replace("on_deny: reset", f"on_deny: {way}")
             with nullcontext() if way == "none" else firewalled(stage.network, stage.folder, text):
