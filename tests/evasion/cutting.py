@@ -5,24 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
+from tests.evasion.family import DNP3, FIRST_ONLY, MODBUS, ONE_READ, Family, Shape, pieces
 from tests.evasion.steps import Case, Freeze, Lose, Pause, Send, Step, Window
-from tests.pipeline.modbus_units import carrying, forbidden, read, write
+from tests.pipeline.modbus_units import carrying, write
 
-F, R, A = forbidden(9), read(9), read(1)
-ONE_READ = {"libmodbus, one read one request": "takes two requests in one read for one"}
-FIRST_ONLY = {**ONE_READ, "pymodbus": "answers only the first request of a read"}
-Shape = Callable[[bytes], list[Step]]
-
-
-def pair(name: str, group: str, shape: Shape, **more: object) -> Case:
-    """The same shape around the forbidden and around the allowed request."""
-    return Case(name, group, shape(F), shape(R), **more)  # type: ignore[arg-type]
-
-
-def pieces(data: bytes, *cuts: int) -> list[Step]:
-    """Segments that are cut there."""
-    edges = [0, *cuts, len(data)]
-    return [Send(data[first:last]) for first, last in pairwise(edges)]
+F, R, A = MODBUS.forbidden, MODBUS.allowed, MODBUS.first
 
 
 def two(at: int) -> Shape:
@@ -37,12 +24,8 @@ def paused(at: int, seconds: float) -> Shape:
     return lambda unit: [Send(unit[:at]), Pause(seconds), Send(unit[at:])]
 
 
-def behind(at: int) -> Shape:
-    return lambda unit: pieces(A + unit, *([at] if at else []))
-
-
-def before(at: int) -> Shape:
-    return lambda unit: pieces(unit + A, *([at] if at else []))
+def together(at: int, order: Callable[[bytes], bytes]) -> Shape:
+    return lambda unit: pieces(order(unit), *([at] if at else []))
 
 
 def backwards(at: int) -> Shape:
@@ -50,50 +33,57 @@ def backwards(at: int) -> Shape:
     return lambda unit: [Send(unit[at:], at=at), Send(unit[:at], at=0), Send(unit[at:], at=at)]
 
 
-PLAIN = [
-    pair("as it is", "plain", lambda unit: [Send(unit)]),
-    pair("one byte a segment", "cut", lambda unit: pieces(unit, *range(1, 12))),
-    *(pair(f"cut at {at}", "cut", two(at), often=at in (1, 6, 7, 8, 11)) for at in range(1, 12)),
-    *(
-        pair(f"cut at {first} and {second}", "cut", three(first, second), often=(first, second) in ((2, 8), (7, 8)))
-        for first in range(1, 11)
-        for second in range(first + 1, 12)
-        if (first + 3 * second) % 4 == 0 or (first, second) == (7, 8)
-    ),
-    *(pair(f"cut at {at}, two seconds between", "cut", paused(at, 2.0), often=at == 7) for at in (2, 7, 8)),
-    *(pair(f"cut at {at}, the tail first", "order", backwards(at), often=at == 7) for at in (1, 6, 7, 8, 11)),
-]
-PIPELINED = [
-    *(
-        pair(
-            f"allowed, then it, {f'cut at {at}' if at else 'in one segment'}", "pipelined", behind(at),
-            fewer=FIRST_ONLY, often=at in (0, 12, 19), expects=(3, 3),
-        )
-        for at in range(24)
-    ),
-    *(
-        pair(
-            f"it, then allowed, {f'cut at {at}' if at else 'in one segment'}", "pipelined", before(at),
-            fewer=FIRST_ONLY, often=at in (0, 12, 19), expects=(3, 3),
-        )
-        for at in range(24)
-    ),
-    pair(
-        "the last of 64 units in a segment", "pipelined",
-        lambda unit: [Send(b"".join(read(number) for number in range(63)) + unit), Pause(0.1)],
-        fewer=FIRST_ONLY, expects=(3,) * 64, note="reads past the sixteenth wait for answers",
-    ),
-    pair(
-        "the first of 64 units in a segment", "pipelined",
-        lambda unit: [Send(unit + b"".join(read(number) for number in range(63))), Pause(0.1)],
-        fewer=FIRST_ONLY, expects=(3,) * 64,
-    ),
-    Case(
-        "the middle of 64 units, cut in the midst of it", "pipelined",
-        pieces(b"".join(read(number) for number in range(32)) + F + b"".join(read(number) for number in range(31)), 391),
-        pieces(b"".join(read(number) for number in range(64)), 391), fewer=FIRST_ONLY, expects=(3,) * 64,
-    ),
-]  # fmt: skip
+def plain(f: Family) -> list[Case]:
+    """One request, cut and put into another order."""
+    n = f.length
+    short = (2, 7, 8)
+    return [
+        f.pair("as it is", "plain", lambda unit: [Send(unit)]),
+        f.pair("one byte a segment", "cut", lambda unit: pieces(unit, *range(1, n))),
+        *(f.pair(f"cut at {at}", "cut", two(at), often=at in (1, 6, 7, 8, 11)) for at in range(1, n)),
+        *(
+            f.pair(
+                f"cut at {first} and {second}", "cut", three(first, second), often=(first, second) in ((2, 8), (7, 8))
+            )
+            for first in range(1, n - 1)
+            for second in range(first + 1, n)
+        ),
+        *(
+            f.pair(f"cut at {at}, two seconds between", "cut", paused(at, 2.0), often=at == 7)
+            for at in (range(1, n) if f is MODBUS else short)
+        ),
+        *(f.pair(f"cut at {at}, the tail first", "order", backwards(at), often=at == 7) for at in range(1, n)),
+    ]
+
+
+def pipelined(f: Family) -> list[Case]:
+    """Several requests in a segment, and cut anywhere."""
+    n, forbidden, allowed = f.length, f.forbidden, f.first
+    behind: Callable[[bytes], bytes] = lambda unit: allowed + unit  # noqa: E731
+    before: Callable[[bytes], bytes] = lambda unit: unit + allowed  # noqa: E731
+    more: dict[str, object] = {"fewer": f.fewer, "expects": f.times(64)}
+
+    def reads(first: int, last: int) -> bytes:
+        return b"".join(f.many(number) for number in range(first, last))
+
+    return [
+        *(
+            f.pair(
+                f"{name}, {f'cut at {at}' if at else 'in one segment'}", "pipelined", together(at, order),
+                fewer=f.fewer, often=at in (0, 12, 19), expects=f.times(2),
+            )
+            for name, order in (("allowed, then it", behind), ("it, then allowed", before))
+            for at in range(2 * n)
+        ),
+        f.pair("the last of 64 units in a segment", "pipelined",
+               lambda unit: [Send(reads(0, 63) + unit), Pause(0.1)],
+               note="reads past the sixteenth wait for answers", **more),
+        f.pair("the first of 64 units in a segment", "pipelined",
+               lambda unit: [Send(unit + reads(0, 63)), Pause(0.1)], **more),
+        f.case("the middle of 64 units, cut in the midst of it", "pipelined",
+               pieces(reads(0, 32) + forbidden + reads(32, 63), 32 * n + 7), pieces(reads(0, 64), 32 * n + 7), **more),
+    ]  # fmt: skip
+
 
 OUTER = carrying(F)  # an allowed write whose registers are the whole forbidden request
 INNER = OUTER.index(F)
@@ -170,4 +160,4 @@ DATA = [
         for size in (1, INNER, len(OUTER) - 1)
     ),
 ]  # fmt: skip
-CASES = [*PLAIN, *PIPELINED, *DATA]
+CASES = [*plain(MODBUS), *pipelined(MODBUS), *DATA, *plain(DNP3), *pipelined(DNP3)]

@@ -6,49 +6,16 @@ import struct
 
 from dnp3.core.crc import compute_crc
 
-from tests.evasion.cutting import pieces
+from tests.evasion.family import pieces
+from tests.evasion.link import block, frame, request, segments, whole
 from tests.evasion.steps import ACK, FIN, RST, Case, Lose, Pause, Send, Step, Use, opened
-from tests.evasion.streams import only
 
 CROB = b"\x0c\x01\x28\x01\x00\x00\x00" + struct.pack("<BBIIB", 3, 1, 0, 0, 0)
 CLASSES = b"\x3c\x02\x06\x3c\x03\x06\x3c\x04\x06\x3c\x01\x06"
 
 
-def block(octets: bytes, wrong: int = 0) -> bytes:
-    return octets + struct.pack("<H", compute_crc(octets) ^ wrong)
-
-
-def frame(
-    user: bytes, *, to: int = 10, master: int = 1, control: int = 0xC4, header_wrong: int = 0, wrong: int = 0,
-    length: int | None = None,
-) -> bytes:  # fmt: skip
-    """A link frame of a master's; `wrong`: what the last block's CRC is spoilt with."""
-    header = struct.pack("<BBBBHH", 5, 0x64, 5 + len(user) if length is None else length, control, to, master)
-    cut = [user[at : at + 16] for at in range(0, len(user), 16)]
-    blocks = [block(each, wrong if number == len(cut) - 1 else 0) for number, each in enumerate(cut)]
-    return block(header, header_wrong) + b"".join(blocks)
-
-
-def request(function: int, objects: bytes = b"", sequence: int = 0, flags: int = 0xC0) -> bytes:
-    return bytes((flags | sequence, function)) + objects
-
-
 READ, OPERATE = request(1, CLASSES), request(5, CROB)
 RESTART = request(13)
-
-
-def segments(fragment: bytes, size: int, *, first: int = 0) -> list[bytes]:
-    """Transport segments."""
-    parts = [fragment[at : at + size] for at in range(0, len(fragment), size)]
-    result = []
-    for number, part in enumerate(parts):
-        flags = (0x40 if number == 0 else 0) | (0x80 if number == len(parts) - 1 else 0)
-        result.append(bytes((flags | (first + number) & 63,)) + part)
-    return result
-
-
-def whole(fragment: bytes, **more: int) -> bytes:
-    return frame(b"\xc0" + fragment, **more)
 
 
 F, R, A = whole(OPERATE), whole(READ), whole(READ)
@@ -61,8 +28,8 @@ def row(name: str, steps: list[Step], control: list[Step] | None, note: str = ""
 
 
 def never(name: str, steps: list[Step], note: str = "a conforming outstation takes none of it", **more: object) -> Case:
-    values = {"protocol": "dnp3", "forbidden": BOTH, **more}
-    return only(name, "DNP3", steps, note, **values)
+    values = {"protocol": "dnp3", "forbidden": BOTH, "note": note, **more}
+    return Case(name, "DNP3", steps, None, **values)  # type: ignore[arg-type]
 
 
 def both(name: str, shape, **more: object) -> Case:  # type: ignore[no-untyped-def]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 
-from tests.evasion.cutting import A, F, R, pieces
+from tests.evasion.family import MODBUS, pieces
 from tests.evasion.steps import Case, Send, Step
-from tests.evasion.streams import only
 from tests.pipeline.modbus_units import read_answer, write
 
+F, R, A = MODBUS.forbidden, MODBUS.allowed, MODBUS.first
+only = MODBUS.only
 GROUP = "MBAP"
 MALFORMED = "malformed: the well-formed one is the row `plain`"
 
