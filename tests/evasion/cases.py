@@ -54,6 +54,14 @@ conduits:
         port: {list(MODBUS_PORTS)}
         functions: [read, write_multiple_registers]
       - {{name: rtu, allow: dnp3, clients: hmi, servers: rtu, port: {list(DNP3_PORTS)}, master: 1, functions: [read]}}
+      - name: rtu over UDP
+        allow: dnp3
+        transport: udp
+        clients: hmi
+        servers: rtu
+        port: {list(DNP3_PORTS)}
+        master: 1
+        functions: [read]
       - name: engineering
         allow: dnp3
         clients: ews

@@ -20,8 +20,9 @@ from pathlib import Path
 from conduitfw.demo.network import BRIDGE, CELL, FIREWALL, SCADA
 from conduitfw.demo.show import Firewall, Stage
 from conduitfw.packet import ACK, PSH, build
-from tests.evasion.cases import MODBUS_PORTS, policy
-from tests.evasion.level2 import PLC, Served, packet_socket
+from tests.evasion import udp
+from tests.evasion.cases import DNP3_PORTS, MODBUS_PORTS, policy
+from tests.evasion.level2 import PLC, RTU, Served, packet_socket
 from tests.peers import firewalled
 from tests.pipeline.modbus_units import carrying, forbidden, read
 from tests.system.frames import mac
@@ -54,6 +55,14 @@ for words in map(str.split, sys.stdin):
     except OSError as error:
         said = type(error).__name__
     print(said, flush=True)
+"""
+_DATAGRAMS = """
+import socket, sys, time
+line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+line.bind((sys.argv[1], 0))
+for datagram in sys.argv[4:]:
+    line.sendto(bytes.fromhex(datagram), (sys.argv[2], int(sys.argv[3])))
+    time.sleep(0.05)
 """
 # A server that speaks Multipath TCP and records the function codes of what its stream holds.
 _MULTIPATH_SERVER = """
@@ -166,6 +175,7 @@ class Scenario:
     name: str
     note: str
     play: Callable[[Ground], Came]
+    often: bool = True  # whether it runs in every test run
     known_open: str = ""  # why it is not as it has to be: the table shows it
 
 
@@ -366,6 +376,33 @@ def _multipath(ground: Ground) -> Came:
         served.end()
 
 
+def _datagrams(row: udp.Row) -> Callable[[Ground], Came]:
+    """DNP3 over UDP, to an outstation of dnp3py's parts."""
+
+    def play(ground: Ground) -> Came:
+        port = DNP3_PORTS[0]
+        words = [sys.executable, "-m", "tests.peers.dnp3_udp", RTU, str(port)]
+        served = Served(ground.stage.network, words, ground.folder / "udp")
+        try:
+            served.ready()
+            with ground.firewall():
+
+                def executed(datagrams: tuple[bytes, ...]) -> tuple[int, ...]:
+                    served.forget()
+                    words = [sys.executable, "-c", _DATAGRAMS, HMI, RTU, str(port), *(each.hex() for each in datagrams)]
+                    ground.stage.network.run(SCADA, words)
+                    time.sleep(_SETTLE)
+                    return served.executed()
+
+                control = executed(row.control or (udp.GOOD,))
+                done = udp.FORBIDDEN in executed(row.datagrams)
+                return Came(done, control.count(udp.ALLOWED) == (row.executes if row.control else 1))
+        finally:
+            served.end()
+
+    return play
+
+
 HALF = forbidden(2)
 # Its last six octets of data, and what would follow them.
 CARRIER = carrying(forbidden(4))
@@ -385,6 +422,7 @@ SCENARIOS = [
     Scenario("routed by an address of the bridge", "", _routed_by_the_bridge),
     Scenario("a frame with the server's MAC address", "counted: the bridge learns it", _servers_mac_address),
     Scenario("Multipath TCP of two subflows", "", _multipath),
+    *(Scenario(f"DNP3 over UDP: {row.name}", row.note, _datagrams(row), often=row.often) for row in udp.ROWS),
 ]  # fmt: skip
 
 

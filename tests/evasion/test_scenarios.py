@@ -12,7 +12,7 @@ from tests.evasion.scenarios import SCENARIOS, Scenario, play
 from tests.peers import libmodbus_server
 
 pytestmark = pytest.mark.system
-HERE = [each for each in SCENARIOS if not each.known_open]
+HERE = [each for each in SCENARIOS if each.often and not each.known_open]
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +26,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return libmodbus_server(tmp_path_factory.mktemp("peers"))
 
 
-@pytest.mark.parametrize("on_deny", ["reset", "reject"])
 @pytest.mark.parametrize("scenario", HERE, ids=[each.name for each in HERE])
-def test_nothing_forbidden_happens(stage: Stage, server: Path, scenario: Scenario, on_deny: str) -> None:
-    came = play(scenario, stage, server, on_deny)
+def test_nothing_forbidden_happens(stage: Stage, server: Path, scenario: Scenario) -> None:
+    came = play(scenario, stage, server, "reset")
     assert (came.forbidden, came.allowed) == (False, True), came
 
 
 def test_they_bite(stage: Stage, server: Path) -> None:
     """The same way of looking sees what happens without the firewall."""
-    came = {each.name: play(each, stage, server, "none") for each in SCENARIOS}
+    came = {each.name: play(each, stage, server, "none") for each in SCENARIOS if each.often}
     print(*came.items(), sep="\n")
     assert all(each.allowed for each in came.values()), came
-    assert sum(each.forbidden for each in came.values()) > len(SCENARIOS) / 2, came
+    assert sum(each.forbidden for each in came.values()) > len(came) / 2, came
