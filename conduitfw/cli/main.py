@@ -18,7 +18,10 @@ _COMMANDS = {
     "replay": ("replay", "replay_command", "Run a capture through a policy."),
     "run": ("service", "run", "Enforce a policy, in the foreground."),
     "status": ("service", "status", "Show whether conduits are enforced."),
-    "reload": ("service", "reload", "Take a changed policy."),
+    "reload": ("reload", "reload", "Take a changed policy."),
+    "confirm": ("reload", "confirm", "Keep a policy that was reloaded with --confirm."),
+    "rollback": ("reload", "rollback", "Go back to an earlier policy."),
+    "history": ("reload", "history", "List the policies that were in force."),
     "stop": ("service", "stop", "Stop the firewall."),
     "demo": ("demo", "demo", "Show it at work, in network namespaces."),
 }

@@ -1,43 +1,33 @@
-"""`conduitfw run`, `status`, `reload` and `stop`: the running firewall."""
+"""`conduitfw run`, `status` and `stop`: the running firewall."""
 
 from __future__ import annotations
 
 import json
-import socket
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from conduitfw.cli.output import AS_JSON
+from conduitfw.cli.running import SOCKET, STATE, ask, problem_line, refuse
 from conduitfw.kernel.marks import DEFAULT_QUEUE_BASE
 from conduitfw.observe.events import DEFAULT_PATH, EventLog
 from conduitfw.observe.metrics import prometheus
-from conduitfw.runtime.control import DEFAULT_SOCKET
 from conduitfw.runtime.host import KernelHost
+from conduitfw.runtime.keeping import InForce, Keeping
+from conduitfw.runtime.start import first_policy
+from conduitfw.runtime.store import Store
 from conduitfw.runtime.supervisor import Settings, Supervisor
-
-_SOCKET = click.option(
-    "--socket",
-    "socket_path",
-    envvar="CONDUITFW_SOCKET",
-    default=DEFAULT_SOCKET,
-    show_default=True,
-    metavar="PATH",
-    help="The control socket (also by the environment: CONDUITFW_SOCKET).",
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_WAIT = {"status": 10.0, "reload": 130.0, "stop": 20.0}  # seconds; a little longer than control itself waits
 
 
 @click.command()
-@click.argument("policy", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("policy", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--bridge", metavar="NAME", help="The bridge (found by the policy's interfaces).")
 @click.option("--router", is_flag=True, help="Route between the zones, whatever bridges there are.")
 @click.option("--queue-base", default=DEFAULT_QUEUE_BASE, show_default=True, type=click.IntRange(0, 65534),
               help="The first of the two queue numbers that are used.")  # fmt: skip
-@_SOCKET
+@SOCKET
 @click.option("--events", "events_path", default=DEFAULT_PATH, show_default=True, metavar="FILE",
               help='The event log (JSON lines), or "-" for standard output.')  # fmt: skip
 @click.option("--silence", default=1.0, show_default=True, type=click.FloatRange(0.2, 60.0), metavar="SECONDS",
@@ -46,7 +36,8 @@ _WAIT = {"status": 10.0, "reload": 130.0, "stop": 20.0}  # seconds; a little lon
               help="Sessions that can be followed at a time (4 KB of memory each).")  # fmt: skip
 @click.option("--remove-on-exit", is_flag=True,
               help="Take the ruleset out at the end: what the conduits protected is then open. For tests.")  # fmt: skip
-@_JSON
+@STATE
+@AS_JSON
 def run(
     policy: tuple[Path, ...],
     bridge: str | None,
@@ -57,22 +48,28 @@ def run(
     silence: float,
     max_flows: int,
     remove_on_exit: bool,
+    state: str | None,
     as_json: bool,
 ) -> None:
     """Enforce POLICY, in the foreground, until told to stop.
 
     What ends it leaves each conduit as its `fail` says: closed stays dropped, static goes on by
-    addresses and ports. Exit status: 0 stopped as told, 1 refused, 2 wrong usage.
+    addresses and ports. With --state, policies are kept: where POLICY cannot be used, or was taken back, the
+    last good one is enforced instead, and `status` says so. Exit status: 0 stopped as told, 1 refused, 2 wrong usage.
     """
     if bridge and router:
         raise click.UsageError("--bridge or --router, not both")
     host = KernelHost(bridge, queue_base, router=router)
     paths = tuple(str(path.resolve()) for path in policy)
-    trial = host.examine(paths)
-    for problem in trial.problems:
-        click.echo(_problem(problem), err=True)
+    store = Store(state) if state else None
+    trial, notice, problems = first_policy(paths, host.examine, store)
+    for each in problems:
+        click.echo(problem_line(each), err=True)
     if trial.policy is None:
         raise click.ClickException("the policy was refused; nothing was changed")
+    if notice:
+        click.echo(f"warning: {notice}", err=True)
+    keeping = Keeping(InForce(trial, paths), store, notice)
 
     def announce(status: dict[str, Any]) -> None:
         click.echo(json.dumps({"running": status}) if as_json else _headline(status))
@@ -80,23 +77,23 @@ def run(
 
     settings = Settings(paths, socket_path, silence=silence, max_flows=max_flows, remove_on_exit=remove_on_exit)
     try:
-        Supervisor(settings, trial.policy, host, host.examine, lambda: EventLog(events_path), announce).run()
+        Supervisor(settings, keeping, host, host.examine, lambda: EventLog(events_path), announce).run()
     except OSError as error:
         raise click.ClickException(str(error)) from None
 
 
 @click.command()
-@_SOCKET
-@_JSON
+@SOCKET
+@AS_JSON
 @click.option("--metrics", is_flag=True, help="Print the figures as Prometheus text.")
 def status(socket_path: str, as_json: bool, metrics: bool) -> None:
     """Show whether conduits are enforced, and by which policy.
 
     Exit status: 0 everything that should be enforced is, 1 it is not, or nothing runs.
     """
-    answer = _ask(socket_path, {"command": "status"})
+    answer = ask(socket_path, {"command": "status"})
     if not answer["ok"]:
-        _refuse(answer, as_json)
+        refuse(answer, as_json)
     found = answer["status"]
     if metrics:
         click.echo(prometheus(found), nl=False)
@@ -111,88 +108,22 @@ def status(socket_path: str, as_json: bool, metrics: bool) -> None:
 
 
 @click.command()
-@click.argument("policy", nargs=-1, type=click.Path(exists=True, path_type=Path))
-@_SOCKET
-@_JSON
-def reload(policy: tuple[Path, ...], socket_path: str, as_json: bool) -> None:
-    """Take the running policy's files anew, or POLICY instead of them.
-
-    When it returns with 0, the new policy is in force in the kernel and in the engine. A bad policy
-    changes nothing. Exit status: 0 in force, 1 refused.
-    """
-    request: dict[str, Any] = {"command": "reload"}
-    if policy:
-        request["policy"] = [str(path.resolve()) for path in policy]
-    answer = _ask(socket_path, request)
-    if not answer["ok"]:
-        _refuse(answer, as_json)
-    if as_json:
-        click.echo(json.dumps(answer))
-        return
-    for problem in answer["problems"]:
-        click.echo(_problem(problem), err=True)
-    new = answer["policy"]
-    click.echo(
-        f"in force: {new['site']} {new['revision']}, {new['conduits']} conduits, {new['rules']} rules, "
-        f"{new['digest'][:12]}"
-    )
-
-
-@click.command()
-@_SOCKET
-@_JSON
+@SOCKET
+@AS_JSON
 def stop(socket_path: str, as_json: bool) -> None:
     """Stop the firewall. Each conduit is left as its `fail` says; there is no way to leave them open.
 
     Exit status: 0 stopped, 1 nothing runs or it did not stop.
     """
-    answer = _ask(socket_path, {"command": "stop"})
+    answer = ask(socket_path, {"command": "stop"})
     if not answer["ok"]:
-        _refuse(answer, as_json)
+        refuse(answer, as_json)
     if as_json:
         click.echo(json.dumps(answer))
     elif answer.get("removed"):
         click.echo("stopped; the ruleset was removed, as `run --remove-on-exit` asked for")
     else:
         click.echo("stopped; the ruleset stays: closed conduits drop, static ones go on by addresses and ports")
-
-
-COMMANDS: Sequence[click.Command] = (run, status, reload, stop)
-
-
-def _ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
-    """One request to the control process, and its answer. Exits with 1 where nobody answers."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(_WAIT[request["command"]])
-    try:
-        with connection:
-            connection.connect(path)
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            with connection.makefile("rb") as lines:
-                line = lines.readline()
-    except (FileNotFoundError, ConnectionRefusedError):
-        raise click.ClickException(f"nothing runs: nobody answers at {path}") from None
-    except OSError as error:
-        raise click.ClickException(f"no answer at {path}: {error}") from None
-    if not line:
-        raise click.ClickException(f"no answer at {path}: the connection was closed")
-    answer = json.loads(line)
-    assert isinstance(answer, dict)
-    return answer
-
-
-def _refuse(answer: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(answer))
-        raise SystemExit(1)
-    for problem in answer.get("problems", ()):
-        click.echo(_problem(problem), err=True)
-    raise click.ClickException(answer["error"])
-
-
-def _problem(problem: dict[str, Any]) -> str:
-    place = f"{problem['file']}:{problem['line']}:{problem['column']}: " if problem.get("file") else ""
-    return f"{place}{problem.get('severity', 'error')}: {problem['message']}"
 
 
 def _headline(found: dict[str, Any]) -> str:
@@ -210,6 +141,10 @@ def _print_status(found: dict[str, Any]) -> None:
     click.echo(_headline(found))
     policy, events = found["policy"], found["events"]
     click.echo(f"policy    {', '.join(policy['paths'])}  sha256 {policy['digest'][:12]}")
+    if policy["notice"]:
+        click.echo(f"NOTICE    {policy['notice']}")
+    if policy["confirm_within"] is not None:
+        click.echo(f"CONFIRM   goes back by itself in {policy['confirm_within']:g} s; `conduitfw confirm` keeps it")
     for conduit in found["conduits"]:
         click.echo(f"conduit   {conduit['name']}: {conduit['state']} (mode {conduit['mode']}, fail {conduit['fail']})")
     for worker in found["workers"]:

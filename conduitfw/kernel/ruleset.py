@@ -165,6 +165,8 @@ class _Text:
         closed = queue == marks.QUEUE_CLOSED
         mark = marks.INSPECT | (marks.CLOSED if closed else 0)
         lines = [f"meta mark set {mark:#x}"]
+        if self._shape.method is Method.NONE:
+            return ["counter name unjudged drop"] if closed else [lines[0], "accept"]
         if self._shape.method is Method.STATEMENT:
             lines.append(f"queue num {self._shape.queue_base + queue}" + ("" if closed else " bypass"))
         else:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from conduitfw.kernel.boxes import Box, disjoint
 from conduitfw.kernel.elements import address_range, boxes_between, keys_of
-from conduitfw.kernel.shape import BRIDGE, Shape
+from conduitfw.kernel.shape import BRIDGE, Method, Shape
 from conduitfw.policy.model import Conduit, Policy
 
 
@@ -164,14 +164,24 @@ class _Sets:
         pairs = boxes_between(networks, networks, version)
         return [address_range(box[0], version) for box in disjoint((source,) for source, _ in pairs)]
 
+    def _fails_static(self, conduit: Conduit) -> bool:
+        """Watching comes before enforcing: a monitored conduit passes where no engine decides.
+
+        Before the first engine there is no static either: nothing was inspected yet (DESIGN.md, 4).
+        """
+        return conduit.mode == "monitor" or (conduit.fail == "static" and self._shape.method is not Method.NONE)
+
     def _goes_to_queue(self, conduit: Conduit) -> bool:
-        return not (self._static and _fails_static(conduit))
+        return not (self._static and self._fails_static(conduit))
 
     def _inspected(self, version: int) -> list[str]:
         elements: list[str] = []
         for conduits, verdict in (
-            ([c for c in self._policy.conduits if not _fails_static(c)], "goto inspect_closed"),
-            ([c for c in self._policy.conduits if _fails_static(c) and self._goes_to_queue(c)], "goto inspect_static"),
+            ([c for c in self._policy.conduits if not self._fails_static(c)], "goto inspect_closed"),
+            (
+                [c for c in self._policy.conduits if self._fails_static(c) and self._goes_to_queue(c)],
+                "goto inspect_static",
+            ),
         ):
             rules = [rule for conduit in conduits for rule in conduit.rules if rule.inspection is not None]
             elements += [f"{key} : {verdict}" for key in keys_of(rules, version)]
@@ -206,8 +216,3 @@ class _Sets:
 
 def _sides_of(conduit: Conduit) -> frozenset[str]:
     return frozenset((conduit.from_zone, conduit.to_zone))
-
-
-def _fails_static(conduit: Conduit) -> bool:
-    """Watching comes before enforcing: a monitored conduit passes where no engine decides."""
-    return conduit.fail == "static" or conduit.mode == "monitor"

@@ -14,6 +14,7 @@ class Method(enum.Enum):
     """How packets reach the queue."""
 
     STATEMENT = "queue statement"
+    NONE = "none"  # no engine runs yet: what an enforced conduit inspects is dropped, whatever its `fail` says
     MARK = "mark and iptables"  # the chain sets a mark, and an iptables rule queues what is marked
 
 

@@ -46,6 +46,28 @@ ENGINE: dict[EngineKind, tuple[str, str, str, int, str]] = {
     EngineKind.EVENT_LOOP: ("event", "process", "info", 6, "uvloop is not installed: the standard event loop is used."),
     EngineKind.POLICY_CHANGE: ("event", "configuration", "change", 5, "A new policy is in force."),
     EngineKind.POLICY_REFUSED: ("event", "configuration", "denied", 4, "A new policy was refused; the old one stays."),
+    EngineKind.POLICY_CONFIRMED: ("event", "configuration", "change", 5, "The policy in force was confirmed."),
+    EngineKind.POLICY_WENT_BACK: (
+        "alert",
+        "configuration",
+        "change",
+        4,
+        "The policy before is in force again: the new one was not confirmed in time, or was taken back.",
+    ),
+    EngineKind.POLICY_FALLBACK: (
+        "alert",
+        "configuration",
+        "error",
+        3,
+        "The last good policy is in force, not the one that was asked for.",
+    ),
+    EngineKind.POLICY_NOT_KEPT: (
+        "alert",
+        "configuration",
+        "error",
+        4,
+        "What a rollback and the next boot need could not be written to the state directory.",
+    ),
     EngineKind.RULESET_FAILED: ("alert", "configuration", "error", 2, "The kernel refused a ruleset."),
     EngineKind.EVENTS_LOST: ("event", "process", "error", 4, "Events were lost on their way here; verdicts were not."),
 }

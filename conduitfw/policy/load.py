@@ -33,6 +33,7 @@ class Loaded:
 
     policy: Policy | None
     problems: tuple[Problem, ...]
+    sources: tuple[tuple[str, bytes], ...] = ()  # name and content of each file, as it was read
 
 
 def load_policy(paths: Sequence[Path]) -> Loaded:
@@ -43,12 +44,14 @@ def load_policy(paths: Sequence[Path]) -> Loaded:
     report = Report()
     digest = hashlib.sha256()
     tops: list[Section] = []
+    sources: list[tuple[str, bytes]] = []
     for file in policy_files(paths, report):
         try:
             data = file.read_bytes()
         except OSError as error:
             report.error(Place(str(file), 1, 1), f"cannot be read: {error.strerror}")
             continue
+        sources.append((file.name, data))
         digest.update(len(data).to_bytes(8, "big") + data)
         node = read_yaml(file, data, report)
         if node is not None:
@@ -57,7 +60,7 @@ def load_policy(paths: Sequence[Path]) -> Loaded:
     if tops:
         policy = _Loader(tops, report).load(digest.hexdigest())
     problems = sorted(report.problems, key=lambda each: (each.place.file, each.place.line, each.place.column))
-    return Loaded(None if report.failed else policy, tuple(problems))
+    return Loaded(None if report.failed else policy, tuple(problems), tuple(sources))
 
 
 class _Loader:

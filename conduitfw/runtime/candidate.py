@@ -10,9 +10,10 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from conduitfw.policy.changes import changes
 from conduitfw.policy.compile import compile_policy
 from conduitfw.policy.model import Policy
 from conduitfw.runtime import child
@@ -26,17 +27,29 @@ class Trial:
 
     policy: Policy | None = None
     problems: list[dict[str, Any]] = field(default_factory=list)
+    sources: tuple[tuple[str, bytes], ...] = ()  # name and content of the files that were read
+    closed: str = ""  # the ruleset for a machine on which no engine runs yet
+    changes: list[dict[str, Any]] = field(default_factory=list)  # against the policy in force (policy/changes.py)
 
 
 # Reads and checks files, and proves that the host's ruleset can be made of them; raises nothing.
 Examine = Callable[[Sequence[str]], Trial]
 
 
+def _told(old: Policy, new: Policy) -> list[dict[str, Any]]:
+    """What changes. A failure in here refuses no policy: it is told in place of the changes."""
+    try:
+        return [each.plain() for each in changes(old, new)]
+    except Exception as error:  # noqa: BLE001
+        text = f"what changes could not be told: {type(error).__name__}: {error}"
+        return [{"effect": "changed", "conduit": "", "rule": "", "text": text, "line": f"changed  {text}"}]
+
+
 class Candidate:
     """The process, and its result."""
 
-    def __init__(self, paths: Sequence[str], examine: Examine) -> None:
-        """Fork it. It writes into memory, so it never waits for a reader."""
+    def __init__(self, paths: Sequence[str], examine: Examine, in_force: Policy) -> None:
+        """Fork it. It writes into memory, so it never waits for a reader. `in_force`: what changes are told against."""
         self._memory = os.memfd_create("conduitfw-candidate")
         self._deadline = time.monotonic() + TIME_ALLOWED
         self._ended: str | None = None
@@ -45,6 +58,7 @@ class Candidate:
             trial = examine(paths)
             if trial.policy is not None:
                 compile_policy(trial.policy)
+                trial = replace(trial, changes=_told(in_force, trial.policy))
             with os.fdopen(os.dup(self._memory), "wb") as file:
                 pickle.dump(trial, file)
 

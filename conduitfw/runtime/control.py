@@ -3,8 +3,9 @@
 It may be killed, stopped or stuck on a full disk at any time: no verdict waits for it. What it shows
 it reads from shared memory, what should change it asks of the supervisor.
 
-The socket speaks JSON lines. Request: {"command": "status" | "reload" | "stop", "policy": [PATH, ...]};
-answer: one object with `ok`, and `error` and `problems` where it is false.
+The socket speaks JSON lines. Request: {"command": "status" | "reload" | "confirm" | "rollback" | "stop"}, with reload
+"policy": [PATH, ...] and "confirm": SECONDS, with rollback "number"; answer: one object with `ok`, and `error` and
+`problems` where it is false.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -31,7 +32,13 @@ DEFAULT_SOCKET = "/run/conduitfw/control.sock"
 TICK = 0.5  # seconds
 LINE_MAX = 65536  # bytes of a request
 CLIENTS_MAX = 32
-_WAIT = {"status": 5.0, "reload": 120.0, "stop": 15.0}  # seconds for the supervisor's answer
+_WAIT = {
+    "status": 5.0,
+    "reload": 120.0,
+    "confirm": 5.0,
+    "rollback": 120.0,
+    "stop": 15.0,
+}  # seconds for the supervisor's answer
 _NOTICES_AT_ONCE = 500  # then the operators' socket has its turn
 _SO_PEERGROUPS = 59
 _QUEUE_FILE = "/proc/net/netfilter/nfnetlink_queue"
@@ -40,8 +47,10 @@ _QUEUE_FILE = "/proc/net/netfilter/nfnetlink_queue"
 class Request(msgspec.Struct, forbid_unknown_fields=True):
     """What an operator asks."""
 
-    command: Literal["status", "reload", "stop"]
+    command: Literal["status", "reload", "confirm", "rollback", "stop"]
     policy: list[str] | None = None
+    confirm: Annotated[float, msgspec.Meta(gt=0, le=86400)] | None = None  # seconds within which to confirm a reload
+    number: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None  # of policies to roll back
 
 
 def listen(path: str) -> socket.socket:
@@ -235,8 +244,10 @@ class Control:
             if request.policy and not privileged:
                 # The files are read as root, and an error message may quote them.
                 return {"ok": False, "error": "only root may name another policy; the group may reload the running one"}
-            return await self._ask("reload", policy=request.policy, by=by)
-        return await self._ask("stop", by=by)
+            return await self._ask("reload", policy=request.policy, confirm=request.confirm, by=by)
+        if request.command == "rollback":
+            return await self._ask("rollback", number=request.number, by=by)
+        return await self._ask(request.command, by=by)
 
     def _figures(self) -> dict[str, Any]:
         shared = self._shared

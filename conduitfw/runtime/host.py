@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from conduitfw.kernel import marks, nft
 from conduitfw.kernel.bridges import find_bridge, ports_of
 from conduitfw.kernel.emit import BridgeEmitter, RouterEmitter
 from conduitfw.kernel.nfqueue import Queue
-from conduitfw.kernel.ruleset import BRIDGE, INET, Shape, render
+from conduitfw.kernel.ruleset import BRIDGE, INET, Method, Shape, render
 from conduitfw.policy.load import load_policy
 from conduitfw.policy.model import Policy
 from conduitfw.runtime.candidate import Trial
@@ -58,10 +59,11 @@ class KernelHost:
         problems += [{"severity": "warning", "message": message} for message in self._missing_ports(policy)]
         try:
             nft.check(render(policy, self.shape))
+            closed = render(policy, replace(self.shape, method=Method.NONE))
         except OSError as error:
             problems.append({"severity": "error", "message": f"the kernel's part of the policy is refused: {error}"})
             return Trial(problems=problems)
-        return Trial(policy, problems)
+        return Trial(policy, problems, loaded.sources, closed)
 
     def _find_bridge(self, policy: Policy) -> None:
         if not self._found:

@@ -57,6 +57,10 @@ class EngineKind(enum.Enum):
     EVENT_LOOP = "event-loop"
     POLICY_CHANGE = "policy-change"
     POLICY_REFUSED = "policy-refused"
+    POLICY_CONFIRMED = "policy-confirmed"
+    POLICY_WENT_BACK = "policy-went-back"
+    POLICY_FALLBACK = "policy-fallback"
+    POLICY_NOT_KEPT = "policy-not-kept"
     RULESET_FAILED = "ruleset-failed"
     EVENTS_LOST = "events-lost"
 

@@ -31,13 +31,25 @@ class Phase(enum.Enum):
 class Reload:
     """One reload. `step` until it gives the answer."""
 
-    def __init__(self, paths: Sequence[str], examine: Examine, pool: Pool, install: Callable[[Policy], None]) -> None:
-        """`install` loads a policy's ruleset in one transaction, and raises OSError where the kernel refuses it."""
+    def __init__(
+        self,
+        paths: Sequence[str],
+        examine: Examine,
+        pool: Pool,
+        install: Callable[[Policy], None],
+        in_force: Policy,
+        ready: Trial | None = None,
+    ) -> None:
+        """`install` loads a policy's ruleset in one transaction, and raises OSError where the kernel refuses it.
+
+        `ready`: a policy that was in force before, so it is not read and checked again.
+        """
         self.paths = tuple(paths)
+        self.trial = ready or Trial()
         self.policy: Policy | None = None  # of the new rules, from the checking on
         self.in_force = False  # whether the new policy has become the policy
         self.phase = Phase.CHECKING
-        self._candidate = Candidate(paths, examine)
+        self._candidate = None if ready is not None else Candidate(paths, examine, in_force)
         self._pool = pool
         self._install = install
         self._tables: Tables | None = None
@@ -47,21 +59,23 @@ class Reload:
     def step(self, now: float) -> dict[str, Any] | None:
         """The answer (`ok`, `problems`, `error`) as soon as there is one. `now`: seconds of CLOCK_MONOTONIC."""
         if self.phase is Phase.CHECKING:
-            trial = self._candidate.result(now)
+            trial = self._candidate.result(now) if self._candidate is not None else self.trial
             return self._prepare(trial, now) if trial is not None else None
         if self.phase is Phase.PREPARING:
             return self._exchange(now)
         if self._pool.exchanged():
-            return {"ok": True, "problems": self._problems}
+            return {"ok": True, "problems": self._problems, "changes": self.trial.changes}
         if now > self._deadline:
             return {
                 "ok": False,
                 "problems": self._problems,
+                "changes": self.trial.changes,
                 "error": "the new policy is loaded, but no worker serves with it yet",
             }
         return None
 
     def _prepare(self, trial: Trial, now: float) -> dict[str, Any] | None:
+        self.trial = trial
         self._problems = trial.problems
         if trial.policy is None:
             return {"ok": False, "problems": trial.problems, "error": "the policy was refused; nothing was changed"}

@@ -25,7 +25,8 @@ from conduitfw.policy import ledger
 from conduitfw.policy.compile import Tables, compile_policy
 from conduitfw.policy.model import Policy
 from conduitfw.runtime import child, control
-from conduitfw.runtime.candidate import Examine
+from conduitfw.runtime.candidate import Examine, Trial
+from conduitfw.runtime.keeping import InForce, Keeping
 from conduitfw.runtime.messages import EngineKind, Notifier, Sink, receive, send, wide_pair
 from conduitfw.runtime.pool import Place, Pool
 from conduitfw.runtime.reload import Reload
@@ -37,6 +38,8 @@ TICK = 0.05  # seconds
 LATE = 0.3  # seconds between two ticks from which on the supervisor itself was held up
 CONTROL_SILENCE = 30.0  # seconds: control may wait for a slow disk; nothing depends on it
 _REINSTALL_AFTER = 1.0
+CHANGES_TOLD = 1000  # lines of an answer
+CHANGES_IN_EVENT = 100
 
 
 class Host(Protocol):
@@ -76,16 +79,19 @@ class Supervisor:
     def __init__(
         self,
         settings: Settings,
-        policy: Policy,
+        keeping: Keeping,
         host: Host,
         examine: Examine,
         sink: Callable[[], Sink],
         announce: Callable[[dict[str, Any]], None],
     ) -> None:
         """`sink` is called in the control process; `announce` once, with the status, when packets are decided."""
+        policy = keeping.current.trial.policy
+        assert policy is not None
         self._settings = settings
         self._policy = policy
-        self._paths = settings.paths
+        self._paths = keeping.current.paths
+        self._keeping = keeping
         self._host = host
         self._examine = examine
         self._sink = sink
@@ -98,6 +104,8 @@ class Supervisor:
         self._stopping: int | None = None  # the request that asked for it; -1: a signal
         self._reload: Reload | None = None
         self._reload_request = -1
+        self._reload_confirm = 0.0  # seconds within which the new policy has to be confirmed; 0: it has not
+        self._reload_back = ""  # why it is a going back, or ""
         self._control_pid = 0
         self._control_restarts = -1
         self._control_next = 0.0
@@ -123,6 +131,7 @@ class Supervisor:
                 self._settings.silence,
             )
             self._notifier.engine(EngineKind.ENGINE_START, **self._policy_detail(self._policy))
+            self._keeping.begin(self._notifier)
             self._loop()
         finally:
             with contextlib.suppress(FileNotFoundError):
@@ -217,11 +226,14 @@ class Supervisor:
             self._hangup = False
             if self._control_pid:
                 os.kill(self._control_pid, signal.SIGHUP)
-            self._begin_reload(-1, None, "signal")
+            self._begin_reload(-1, self._paths, "signal")
         while data := receive(self._control_end):
             self._answer(msgspec.msgpack.decode(data, type=dict[str, Any]), now)
         if self._reload is not None:
             self._step_reload(self._reload, now)
+        elif (before := self._keeping.overdue(now)) is not None:
+            self._begin_reload(-1, before.paths, "nobody", ready=before.trial, back="it was not confirmed in time")
+        self._keeping.step(now)
         self._choose_ruleset(now)
         self._manager.tick(now)
 
@@ -254,36 +266,63 @@ class Supervisor:
             send(self._control_end, msgspec.msgpack.encode({"id": request, **answer}))
 
     def _answer(self, request: dict[str, Any], now: float) -> None:
-        number, command = int(request["id"]), request["command"]
+        number, command, by = int(request["id"]), request["command"], str(request.get("by", ""))
         if command == "status":
             self._reply(number, ok=True, status=self.status(now))
         elif command == "stop":
             self._stopping = number
-            self._stopped_by = str(request.get("by", ""))
+            self._stopped_by = by
         elif command == "reload":
-            self._begin_reload(number, request.get("policy"), str(request.get("by", "")))
+            paths = request.get("policy") or self._paths
+            self._begin_reload(number, paths, by, confirm=float(request.get("confirm") or 0))
+        elif command == "confirm":
+            self._reply(number, **self._keeping.confirm(by))
+        elif command == "rollback":
+            self._roll_back(number, int(request.get("number") or 1), by)
         else:
             self._reply(number, ok=False, error=f"unknown command {command!r}")
 
-    def _begin_reload(self, request: int, paths: Sequence[str] | None, by: str) -> None:
-        if self._reload is not None:
-            self._reply(request, ok=False, error="another reload is under way")
+    def _roll_back(self, request: int, number: int, by: str) -> None:
+        target = self._keeping.before(number)
+        if target is None:
+            error = f"there is no policy {number} before this one: `conduitfw history` lists those that are kept"
+            self._reply(request, ok=False, error=error)
+        elif isinstance(target, InForce):
+            self._begin_reload(request, target.paths, by, ready=target.trial, back="it was taken back")
+        else:
+            # Kept files are a copy: what a reload reads next is what the operator edits.
+            self._begin_reload(request, target, by, back="it was taken back", afterwards=self._paths)
+
+    def _begin_reload(
+        self,
+        request: int,
+        paths: Sequence[str],
+        by: str,
+        *,
+        confirm: float = 0.0,
+        ready: Trial | None = None,
+        back: str = "",
+        afterwards: Sequence[str] | None = None,
+    ) -> None:
+        """`confirm`, `back`, `ready`: see __init__ and Reload. `afterwards`: paths that a later reload reads."""
+        refusal = "another reload is under way" if self._reload is not None else "" if back else self._keeping.refusal
+        if refusal:
+            self._reply(request, ok=False, error=refusal)
             return
+        self._reload_confirm, self._reload_back = confirm, back
+        self._reload_paths = tuple(paths if afterwards is None else afterwards)
         self._manager.reloading()
         self._reload_request, self._reload_by = request, by
 
         def install(policy: Policy) -> None:
             self._host.install(policy, static=self._static)
 
-        self._reload = Reload(paths or self._paths, self._examine, self._pool, install)
+        self._reload = Reload(paths, self._examine, self._pool, install, self._policy, ready)
 
     def _step_reload(self, reload: Reload, now: float) -> None:
         answer = reload.step(now)
         if reload.in_force and reload.policy is not None and reload.policy is not self._policy:
-            before, self._policy, self._paths = self._policy, reload.policy, reload.paths
-            self._policy_since = time.time()
-            detail = self._policy_detail(self._policy)
-            self._notifier.engine(EngineKind.POLICY_CHANGE, **detail, before=before.digest, by=self._reload_by)
+            self._take_over(reload, reload.policy, now)
         if answer is None:
             return
         self._reload = None
@@ -298,7 +337,30 @@ class Supervisor:
                 by=self._reload_by,
             )
         answer["policy"] = self._policy_detail(self._policy)
+        answer["changes"] = answer.get("changes", [])[:CHANGES_TOLD]
+        answer["confirm_within"] = self._reload_confirm if reload.in_force else 0.0
         self._reply(self._reload_request, **answer)
+
+    def _take_over(self, reload: Reload, policy: Policy, now: float) -> None:
+        """The new policy has become the policy."""
+        before, self._policy = self._policy, policy
+        self._policy_since = time.time()
+        by, back = self._reload_by, self._reload_back
+        self._paths = self._reload_paths
+        in_force = InForce(reload.trial, self._paths)
+        if back:
+            self._keeping.went_back(in_force, by, back)
+        else:
+            self._keeping.took_over(in_force, by, self._reload_confirm, now)
+        told = {
+            "changes": [change["line"] for change in reload.trial.changes[:CHANGES_IN_EVENT]],
+            "more_changes": max(0, len(reload.trial.changes) - CHANGES_IN_EVENT),
+        }
+        detail = {**self._policy_detail(policy), "before": before.digest, "by": by, **told}
+        if back:
+            self._notifier.engine(EngineKind.POLICY_WENT_BACK, **detail, reason=back)
+        else:
+            self._notifier.engine(EngineKind.POLICY_CHANGE, **detail, confirm_within=self._reload_confirm)
 
     # --- status -----------------------------------------------------------------------------------
 
@@ -327,7 +389,11 @@ class Supervisor:
             # In the operator's sense: every conduit that should be enforced is.
             "enforcing": engine == "serving" and not self._static and any(c["mode"] == "enforce" for c in conduits),
             "started": self._started,
-            "policy": {**self._policy_detail(self._policy), "since": self._policy_since},
+            "policy": {
+                **self._policy_detail(self._policy),
+                "since": self._policy_since,
+                **self._keeping.status(now),
+            },
             "conduits": conduits,
             "workers": [
                 {
@@ -361,6 +427,7 @@ class Supervisor:
         by = getattr(self, "_stopped_by", "signal")
         self._pool.cancel()
         self._pool.stop(within=1.0)
+        self._keeping.finish(within=1.0)
         self._notifier.engine(EngineKind.ENGINE_STOP, by=by)
         if self._settings.remove_on_exit:
             self._host.remove()

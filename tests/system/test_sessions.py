@@ -76,7 +76,8 @@ class TestReload:
         wider = tmp_path / "wider.yaml"
         wider.write_text(changed("functions: read\n", "functions: [read, 16]\n"))
         done = firewall.command("reload", str(wider))
-        assert (done.returncode, done.stdout[:9]) == (0, "in force:"), done.stderr
+        assert done.returncode == 0, done.stderr
+        assert "in force: " in done.stdout
         assert answered(stage, MODBUS_WRITE)
         narrower = tmp_path / "policy.yaml"
         assert firewall.command("reload", str(narrower)).returncode == 0
