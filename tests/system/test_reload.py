@@ -183,7 +183,9 @@ def test_a_start_with_a_broken_policy_enforces_the_last_good_one(stage: Stage, s
     assert "NOTICE" in again.command("status").stdout
 
 
-def test_a_state_folder_that_cannot_be_written_costs_the_history_only(stage: Stage, start: Start, wider: Path, tmp_path: Path) -> None:
+def test_a_state_folder_that_cannot_be_written_costs_the_history_only(
+    stage: Stage, start: Start, wider: Path, tmp_path: Path
+) -> None:
     (tmp_path / "state").write_text("in the way: no folder can be made here")
     firewall = start(WITHOUT_TESTS, "--state", str(tmp_path / "state"))
     until(lambda: said(firewall, "policy-not-kept"))
