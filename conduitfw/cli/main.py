@@ -22,6 +22,7 @@ _COMMANDS = {
     "confirm": ("reload", "confirm", "Keep a policy that was reloaded with --confirm."),
     "rollback": ("reload", "rollback", "Go back to an earlier policy."),
     "history": ("reload", "history", "List the policies that were in force."),
+    "boot": ("boot", "boot", "Load the last good policy's closed ruleset, before the network."),
     "stop": ("service", "stop", "Stop the firewall."),
     "demo": ("demo", "demo", "Show it at work, in network namespaces."),
 }

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from conduitfw.kernel import marks, nft
+from conduitfw.kernel import marks, nft, shut
 from conduitfw.kernel.bridges import find_bridge, ports_of
 from conduitfw.kernel.emit import BridgeEmitter, RouterEmitter
 from conduitfw.kernel.nfqueue import Queue
@@ -27,6 +27,7 @@ class KernelHost:
         self._found = router or bridge is not None
         self._queue_base = queue_base
         self._shape: Shape | None = None
+        self._booted = False
 
     @property
     def shape(self) -> Shape:
@@ -94,6 +95,11 @@ class KernelHost:
     def install(self, policy: Policy, *, static: bool) -> None:
         """Load the ruleset in one transaction; raises OSError. `static`: no engine for fail-static conduits."""
         nft.install(render(policy, self.shape, static=static), self.shape)
+        if not self._booted:
+            # What was shut at boot is the policy's now. Taking a base chain out drops what waits in every queue of the
+            # machine: nothing does yet.
+            nft.load(shut.removal())
+            self._booted = True
 
     def remove(self) -> None:
         """Take out everything that `install` brought."""

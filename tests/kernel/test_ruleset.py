@@ -47,10 +47,12 @@ SHAPES = [
     Shape(BRIDGE, Method.MARK),
     Shape(INET, Method.MARK),
     Shape(INET, Method.MARK, tracking=True),
+    Shape(BRIDGE, Method.NONE),
+    Shape(INET, Method.NONE, tracking=True),
 ]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=["bridge", "router", "router with tracking"])
+@pytest.mark.parametrize("shape", SHAPES, ids=["bridge", "router", "router with tracking", "boot", "router's boot"])
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)
 @pytest.mark.parametrize("static", [False, True])
 def test_every_example_loads(network: TwoZones, tmp_path: Path, path: Path, shape: Shape, static: bool) -> None:
@@ -72,6 +74,20 @@ def test_the_queue_statement_is_understood(network: TwoZones, tmp_path: Path, fa
     errors = [line for line in said.splitlines() if "Error" in line]
     assert all("Could not process rule: No such file or directory" in line for line in errors), said
     assert len(errors) == said.count("queue num") <= 2
+
+
+@pytest.mark.parametrize(
+    ("words", "chain"),
+    [("fail: closed", "inspect_closed"), ("fail: static", "inspect_closed"), ("mode: monitor", "inspect_static")],
+)
+def test_before_the_first_engine_only_watched_conduits_pass(tmp_path: Path, words: str, chain: str) -> None:
+    policy = policy_of(tmp_path, GOOD.replace("    to: cell\n", f"    to: cell\n    {words}\n"))
+    text = render(policy, Shape(BRIDGE, Method.NONE))
+    assert set(re.findall(r": goto (\w+)", text)) == {chain}
+    body = re.search(rf"chain {chain} \{{\n([^}}]*)\}}", text.split("# To the engine")[1])
+    dropped = "chain inspect_closed {\n\t\tcounter name unjudged drop\n\t}" in text
+    assert dropped and "queue num" not in text and body is not None
+    assert ("drop" in body[1]) == (chain == "inspect_closed")
 
 
 def test_a_reload_keeps_base_chains_and_counters(network: TwoZones, tmp_path: Path) -> None:
