@@ -76,7 +76,7 @@ def listen(path: str) -> socket.socket:
     finally:
         os.umask(mask)
     group = _group_id()
-    if group is not None and os.geteuid() == 0:
+    if group is not None and os.stat(path).st_gid != group and os.geteuid() == 0:
         os.chown(path, 0, group)
     os.chmod(path, 0o660)
     listener.listen(CLIENTS_MAX)

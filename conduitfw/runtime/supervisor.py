@@ -24,7 +24,7 @@ from conduitfw.flow import FlowTable
 from conduitfw.policy import ledger
 from conduitfw.policy.compile import Tables, compile_policy
 from conduitfw.policy.model import Policy
-from conduitfw.runtime import child, control
+from conduitfw.runtime import child, control, privileges
 from conduitfw.runtime.candidate import Examine, Trial
 from conduitfw.runtime.keeping import InForce, Keeping
 from conduitfw.runtime.messages import EngineKind, Notifier, Sink, receive, send, wide_pair
@@ -142,7 +142,7 @@ class Supervisor:
     def _run_worker(self, tables: Tables, orders: socket.socket) -> None:
         self._listener.close()
         self._control_end.close()
-        Worker(
+        worker = Worker(
             self._queues,
             self._inlet,
             tables,
@@ -151,13 +151,18 @@ class Supervisor:
             self._shared.workers,
             self._notices,
             self._host.transmitter(),
-        ).run(orders)
+        )
+        privileges.keep_only(privileges.NET_ADMIN, become_nobody=True)
+        privileges.start_nothing()
+        worker.run(orders)
 
     def _run_control(self) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         for queue in self._queues:  # else the queue stays bound, with nobody reading, for as long as control lives
             os.dup2(null, queue.fileno())
         self._control_end.close()
+        # As root it may have to write into folders of others; of the network it needs nothing.
+        privileges.keep_only(privileges.DAC_OVERRIDE)
         control.Control(self._listener, self._controls_own_end, self._notices_end, self._shared, self._sink).run()
 
     def _keep_control(self, now: float) -> None:
