@@ -134,6 +134,7 @@ class Flow:
         "early",
         "held",
         "key",
+        "older_until",
         "partial",
         "resets_due",
         "reverse_key",
@@ -223,6 +224,9 @@ class Flow:
         self.held = b""  # the client's bytes from `base` on: sent on and not taken, then kept back
         self.partial = b""  # the server's bytes of a unit that is not complete
         self.answer_due = math.inf  # when our answer has to be sent, the first time or again; not in the record
+        # Bytes up to here, if not negative, went on under an older policy and were not taken when this one came. Not in
+        # the record: a successor takes its policy as a new one.
+        self.older_until = -1
         self.resets_due = 0  # how often the RSTs that ended it are sent again; not in the record
         self.turning = False  # watched where the policy enforces by now, or the other way round; not in the record
         # Segments behind a gap, by sequence number, for each direction. Not in the record: their senders hold them

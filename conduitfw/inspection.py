@@ -24,6 +24,10 @@ ANSWERABLE = frozenset(
 )  # fmt: skip
 
 
+# Denials that depend on requests and values before.
+_BY_WHAT_WAS = frozenset((Reason.TAG_STEP, Reason.TAG_UNSEEN, Reason.NOT_SELECTED, Reason.RATE))
+
+
 class Findings:
     """The units that a packet completed, the rule that allowed the last, and the first denial."""
 
@@ -64,6 +68,25 @@ class Findings:
         if isinstance(decision, Refusal):
             return not self.deny(decision.reason, unit, decision.detail)
         self.rule = decision
+        return True
+
+    def still_allows(self, flow: Flow, end: int) -> bool:
+        """Whether the first `end` kept bytes, which went on under an older policy, hold nothing that this one denies.
+
+        What depends on what was before counts as allowed: the request was, when it went on.
+        """
+        assert flow.channel is not None
+        protocol, held = flow.channel.protocol, flow.held
+        session = protocol.session(flow.channel.lenient)
+        now = Findings(self._ledger, self._now, self.any_protocol)
+        at = 0
+        while at < end and (size := protocol.frame(held, at, end)):
+            unit = session.inspect(held, at, at + size, True)
+            if unit.begins and unit.reason is None and not now.judge(flow, unit):
+                if now.reason not in _BY_WHAT_WAS:
+                    return False
+                now.withdraw()
+            at += size
         return True
 
     def refusal(self, flow: Flow, unit: Unit, data: bytes) -> bytes | None:

@@ -184,6 +184,9 @@ def take(flow: Flow, packet: Packet, findings: Findings, now: float) -> Passage:
     if flow.held[at : at + overlap] != fresh[:overlap]:
         findings.deny(Reason.CHANGED_REPEAT)
         return Passage(flow.sent, b"", fin=False, as_it_came=False)
+    if flow.older_until >= 0 and not flow.observed and not _may_repeat(flow, at, findings):
+        findings.deny(Reason.POLICY_CHANGED)
+        return Passage(flow.sent, b"", fin=False, as_it_came=False)
     _append(flow, fresh[overlap:], findings, now)
     if flow.early is not None and flow.early[0]:
         _fill_gap(flow, findings, now)
@@ -207,6 +210,15 @@ def take(flow: Flow, packet: Packet, findings: Findings, now: float) -> Passage:
         fin=fin,
         as_it_came=first == relative and last == stop and fin == bool(packet.flags & FIN),
     )
+
+
+def _may_repeat(flow: Flow, at: int, findings: Findings) -> bool:
+    """Whether what went on under an older policy, and may have been lost, may go on again (tcp-rules.md, 11)."""
+    older = distance(flow.older_until, flow.base)
+    if distance(flow.taken, flow.older_until) >= 0 or older <= 0:
+        flow.older_until = -1
+        return True
+    return at >= older or findings.still_allows(flow, older)
 
 
 def _append(flow: Flow, fresh: bytes, findings: Findings, now: float) -> None:

@@ -493,7 +493,9 @@ class Pipeline:
                     self._forget(flow, now)
                 else:
                     emissions += self._end_now(flow, Reason.POLICY_CHANGED, now)
-            elif flow.observed != observed:
+                continue
+            flow.older_until = flow.sent if flow.sent != flow.taken else -1
+            if flow.observed != observed:
                 self.flows.save(flow)
         return emissions
 
