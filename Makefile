@@ -1,15 +1,15 @@
 # Two commands do all the set-up they need: `make demo` and `make test`.
 VENV := .venv/bin
 
-.PHONY: demo test lint types tests docs evasion fuzz format clean
+.PHONY: demo test lint types tests compiled docs evasion fuzz format clean
 
 demo: ## two zones in network namespaces, real clients and servers, a table of what passed and what did not
 	@tools/setup demo
 	@$(VENV)/conduitfw demo
 
-test: ## lints, types, every test
+test: ## lints, types, every test; those of the compiled modules on both builds
 	@tools/setup test
-	@$(MAKE) --no-print-directory lint types tests
+	@$(MAKE) --no-print-directory lint types tests compiled
 
 lint:
 	$(VENV)/ruff format --check .
@@ -21,6 +21,9 @@ types:
 
 tests:
 	$(VENV)/python -m pytest
+
+compiled: ## the package as `pip install` builds it, in build/compiled, and the tests of what is compiled
+	@tools/compiled
 
 docs: ## the generated page
 	$(VENV)/python -m conduitfw.protocols.page >docs/names.md

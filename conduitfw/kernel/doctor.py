@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from conduitfw import build
 from conduitfw.kernel import nft
 from conduitfw.kernel.bridges import ports_of
 from conduitfw.kernel.ruleset import BRIDGE, INET, Method
@@ -60,9 +61,10 @@ def _python(bridge: str | None) -> Iterator[Finding]:
         "NetfilterQueue", State.GOOD if there else State.BAD, "installed" if there else "not installed",
         "" if there else "pip install NetfilterQueue, which needs libnetfilter-queue-dev and a compiler",
     )  # fmt: skip
-    core = importlib.util.find_spec("conduitfw.verdict")
-    compiled = core is not None and core.origin is not None and not core.origin.endswith(".py")
-    yield Finding("engine", State.GOOD, "compiled" if compiled else "plain Python")
+    engine = build.how()
+    whole = engine in (build.COMPILED, build.PLAIN)
+    remedy = "" if whole else "install it anew: a part of its build failed"
+    yield Finding("engine", State.GOOD if whole else State.WARNING, engine, remedy)
 
 
 def _capabilities(bridge: str | None) -> Iterator[Finding]:

@@ -84,7 +84,8 @@ class Tag:
     @property
     def limited(self) -> bool:
         """Whether anything limits what may be written."""
-        return not self.lowest is self.highest is self.max_step is None
+        # Not as one chain behind a `not`: Cython 3.3 turns that into `lowest is not highest is ...`.
+        return self.lowest is not None or self.highest is not None or self.max_step is not None
 
     def number(self, item: Item) -> float | None:
         """Its value in engineering units in an item that holds all of it; None where the item says none."""

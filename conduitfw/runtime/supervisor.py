@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from conduitfw import __version__
+from conduitfw import __version__, build
 from conduitfw.flow import FlowTable
 from conduitfw.policy import ledger
 from conduitfw.policy.compile import Tables, compile_policy
@@ -389,6 +389,7 @@ class Supervisor:
         engine = "serving" if self._pool.serving else "none" if self._static else "starting"
         return {
             "version": __version__,
+            "build": build.how(),
             "pid": os.getpid(),
             "engine": engine,
             # In the operator's sense: every conduit that should be enforced is.
