@@ -9,8 +9,8 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
 
 MODULES = (
-    "answers", "denial", "flow", "handshake", "inspection", "outcome", "packet", "stream", "tcp", "translation",
-    "verdict",
+    "answers", "denial", "flow", "handshake", "inspection", "outcome", "packet", "record", "stream", "tcp",
+    "translation", "verdict",
     "policy.compile", "policy.ledger", "policy.limits", "policy.rule_limits", "policy.tags",
     "protocols.numbers", "protocols.outstanding",
     "protocols.modbus.adu", "protocols.modbus.points", "protocols.modbus.session",

@@ -210,6 +210,7 @@ class Worker:
         flows = self._pipeline.flows
         totals["flows_refused_table_full"] = self._base.get("flows_refused_table_full", 0) + flows.table_full
         totals["flows_refused_source_full"] = self._base.get("flows_refused_source_full", 0) + flows.source_full
+        totals["flow_blocks_refused"] = self._base.get("flow_blocks_refused", 0) + flows.pool_full
         ledger = self._pipeline.ledger
         for name, count in (("values", ledger.values_forgotten), ("uses", ledger.uses_forgotten)):
             totals[f"{name}_forgotten"] = self._base.get(f"{name}_forgotten", 0) + count

@@ -1,0 +1,475 @@
+"""A flow's record: its layout in memory that outlives the worker, and the worker's handle on it (tcp-rules.md, 1).
+
+A record is a mark, what seldom changes, and two halves of what every packet changes: the half that does not count is
+written, then one octet says that it counts, so a worker that is killed leaves one or the other. Only while something
+that seldom changes is written is the record marked as torn. A half has room for the bytes of an ordinary poll; more
+than that (a long write under way, many requests, a cut answer) go to a block of a pool, a new one each time.
+
+    record   mark | half | key | what seldom changes | half 0 | half 1
+    half     numbers | lengths | block, or 0 | bytes: session, partial, held
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import mmap
+import operator
+import struct
+from collections import deque
+from types import MemberDescriptorType
+from typing import Any
+
+from conduitfw.policy.compile import Channel
+from conduitfw.protocols import Session
+
+LAYOUT_VERSION = 4  # a memory of another version is not read: its flows count as unknown (tcp-rules.md, 9)
+_MAGIC = b"cfw" + bytes((LAYOUT_VERSION,))
+
+FREE, USED, IN_HAND, WRITING = 0, 1, 2, 3
+
+Memory = bytearray | mmap.mmap
+
+
+class State(enum.IntEnum):
+    """Where a TCP session stands. UDP flows are OPEN from the first datagram."""
+
+    OPENING = 0  # a SYN went on, and no SYN-ACK has answered it
+    ANSWERED = 1  # the SYN-ACK passed; the client has to confirm it
+    OPEN = 2
+    ASKING = 3  # midstream: the server was asked what it has taken (tcp-rules.md, 9)
+    TOMBSTONE = 4  # ended by us: later packets are answered by a RST (tcp-rules.md, 8)
+
+
+def distance(later: int, earlier: int) -> int:
+    """How far `later` is ahead of `earlier` in sequence space; negative where it is behind."""
+    return ((later - earlier + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
+
+
+# What every packet changes: a 32-bit word each in a half of the record, and a time. Times are seconds of the pipeline's
+# clock.
+_OFTEN: tuple[tuple[str, str], ...] = (
+    ("client_ack", "I"),  # what the client has acknowledged of the server's bytes
+    ("client_window", "H"),
+    ("client_stamp", "I"),  # the last timestamp value of each
+    ("server_next", "I"),  # end of what passed from the server
+    ("server_window", "H"),
+    ("server_stamp", "I"),
+    ("base", "I"),  # of `held`: always a unit boundary, at or below `taken` (and `sent`)
+    ("sent", "I"),  # end of what went on to the server
+    ("taken", "I"),  # end of what the server has acknowledged
+    ("raised_from", "I"),  # acknowledgements of the server from here on ...
+    ("raised_to", "I"),  # ... are raised to here: a kept head that was acknowledged
+    ("edge", "I"),  # right edge of the server's window
+    ("last", "d"),
+)
+# What seldom changes, in order: name and struct code.
+_SELDOM: tuple[tuple[str, str], ...] = (
+    ("state", "B"),
+    ("transport", "B"),
+    ("observed", "?"),  # nothing is kept, enlarged or answered on this flow (monitor, replay)
+    ("client_known", "?"),  # base, sent, taken mean something
+    ("server_known", "?"),  # server_next means something
+    ("scale_known", "?"),  # the handshake was seen
+    ("loose", "?"),  # midstream: the server's stream may be in the midst of a unit
+    ("closing", "?"),  # a RST passed
+    ("client_ended", "?"),  # the client's FIN was sent on, at client_end
+    ("server_ended", "?"),
+    ("timestamps", "?"),  # both ends agreed on them
+    ("pending", "?"),  # a SYN went on that may replace this session, with pending_isn
+    ("pending_timestamps", "?"),
+    ("pending_sack", "?"),
+    ("sack", "?"),  # both ends take selective acknowledgements
+    ("alone", "?"),  # an unanswerable request is on its way: nothing goes behind it until it is taken
+    ("window_scale", "B"),
+    ("alone_until", "I"),
+    ("isn", "I"),
+    ("pending_isn", "I"),
+    ("pending_stamp", "I"),
+    ("client_end", "I"),
+    ("server_end", "I"),
+    ("ahead", "?"),  # bytes of the server passed behind a gap, ...
+    ("server_early", "I"),  # ... up to here
+    ("claiming", "?"),  # the client acknowledged bytes of the server that nobody saw (tcp-rules.md, 3) ...
+    ("claimed", "I"),  # ... up to here
+    ("server_mss", "H"),
+    ("longest_sent", "H"),  # longest packet of the client that went on as it came ...
+    ("longest_end", "I"),  # ... and the number that acknowledges it
+    ("longest", "H"),  # longest packet of the client that the server has taken
+    ("client_port_index", "I"),  # ifindex of the bridge port each side arrives on
+    ("server_port_index", "I"),
+    ("client_mac", "6s"),
+    ("server_mac", "6s"),
+    ("vlan", "H"),
+    ("created", "d"),
+    ("head_since", "d"),  # when the first of the kept bytes came; 0: nothing is kept
+    ("denials", "I"),
+    ("deaths", "B"),  # of workers with a packet of this flow in hand, since one was decided
+    # tcp-rules.md, 7 (translation.py): what of the client's stream never went on, and what of ours is in the server's.
+    ("removed", "I"),
+    ("inserted", "I"),
+    ("answered_end", "I"),  # the client's own number behind the last request that we answered ...
+    ("answered_size", "H"),  # ... and that request's length; 0: nothing was ever answered
+    ("answer", "32s"),  # an answer of ours that the client has not acknowledged ...
+    ("answer_length", "B"),  # ... 0: there is none
+    ("answer_at", "I"),  # the server's own number behind which it stands
+    ("answer_since", "d"),
+    ("open_policy", "I"),  # an open fragment's: the policy that allowed its beginning ...
+    ("open_rules", "Q"),  # ... and which of its rules (compile.Channel.decide)
+)
+_FIELDS = (*_OFTEN, *_SELDOM)
+_NAMES = tuple(name for name, _ in _FIELDS)
+_OFTEN_NAMES = tuple(name for name, _ in _OFTEN)
+_SELDOM_NAMES = tuple(name for name, _ in _SELDOM)
+
+SESSION_ROOM = 832
+PARTIAL_ROOM = 300  # a server's unit that is not complete (a DNP3 frame has at most 292 bytes)
+HELD_ROOM = 2580
+BLOCK_SIZE = SESSION_ROOM + PARTIAL_ROOM + HELD_ROOM  # 3712
+FLOWS_PER_BLOCK, LEAST_BLOCKS = 16, 16
+
+_KEY = struct.Struct("<B36s")
+_KEY_AT = 4
+_SELDOM_AT = 44
+_SELDOM_STRUCT = struct.Struct("<" + "".join(code for _, code in _SELDOM))
+_HALF = struct.Struct("<" + "".join(code.replace("H", "I") for _, code in _OFTEN) + "II")
+_HALVES_AT = -(-(_SELDOM_AT + _SELDOM_STRUCT.size) // 8) * 8
+_ROOM_AT = 64  # within a half
+INLINE = 160  # octets of session, partial and held that need no block
+_HALF_SIZE = _ROOM_AT + INLINE
+RECORD_SIZE = _HALVES_AT + 2 * _HALF_SIZE
+_get_seldom = operator.attrgetter(*_SELDOM_NAMES)
+assert _HALF.size == _ROOM_AT and RECORD_SIZE % 8 == 0 and BLOCK_SIZE % 8 == 0
+
+
+class Flow:
+    """One client-server pair of ports. See `_FIELDS` for the numbers."""
+
+    __slots__ = (
+        *_NAMES, "answer_due", "at", "block", "changed", "channel", "early", "half", "held", "key", "older_until", "partial", "place",
+        "resets_due", "reverse_key", "session", "session_bytes", "slot", "turning",
+    )  # fmt: skip
+
+    state: int
+    transport: int
+    observed: bool
+    client_known: bool
+    server_known: bool
+    scale_known: bool
+    loose: bool
+    closing: bool
+    client_ended: bool
+    server_ended: bool
+    timestamps: bool
+    pending: bool
+    pending_timestamps: bool
+    pending_sack: bool
+    sack: bool
+    alone: bool
+    window_scale: int
+    base: int
+    sent: int
+    taken: int
+    raised_from: int
+    raised_to: int
+    edge: int
+    alone_until: int
+    isn: int
+    pending_isn: int
+    pending_stamp: int
+    client_end: int
+    client_ack: int
+    client_stamp: int
+    client_window: int
+    server_next: int
+    server_end: int
+    ahead: bool
+    server_early: int
+    claiming: bool
+    claimed: int
+    server_stamp: int
+    server_window: int
+    server_mss: int
+    longest_sent: int
+    longest_end: int
+    longest: int
+    client_port_index: int
+    server_port_index: int
+    client_mac: bytes
+    server_mac: bytes
+    vlan: int
+    created: float
+    last: float
+    head_since: float
+    denials: int
+    deaths: int
+    removed: int
+    inserted: int
+    answered_end: int
+    answered_size: int
+    answer: bytes
+    answer_length: int
+    answer_at: int
+    answer_since: float
+    open_policy: int
+    open_rules: int
+    channel: Channel | None
+    session: Session | None
+
+    def __init__(self, key: bytes, transport: int, slot: int) -> None:
+        self.changed = True
+        for name, code in _FIELDS:
+            empty: object = False if code == "?" else 0.0 if code == "d" else 0
+            setattr(self, name, bytes(int(code[:-1])) if code.endswith("s") else empty)
+        self.key = key
+        self.reverse_key = reversed_key(key)
+        self.transport = transport
+        self.slot = slot
+        self.at = (slot + 1) * RECORD_SIZE  # of its record in the memory
+        self.half = 0  # that counts
+        self.block = 0  # that holds its bytes; 0: they are in the half
+        self.changed = True  # something that is written seldom
+        self.place = 0  # in the table's list
+        self.channel = None
+        self.session = None
+        self.session_bytes = b""
+        self.held = b""  # the client's bytes from `base` on: sent on and not taken, then kept back
+        self.partial = b""  # the server's bytes of a unit that is not complete
+        self.answer_due = math.inf  # when our answer has to be sent, the first time or again; not in the record
+        # Bytes up to here, if not negative, went on under an older policy and were not taken when this one came. Not in
+        # the record: a successor takes its policy as a new one.
+        self.older_until = -1
+        self.resets_due = 0  # how often the RSTs that ended it are sent again; not in the record
+        # Segments behind a gap, by sequence number, for each direction. Not in the record: their senders hold them
+        # until they are acknowledged.
+        self.turning = False  # watched where the policy enforces by now, or the other way round; not in the record
+        self.early: tuple[dict[int, bytes], dict[int, bytes]] | None = None
+
+    @property
+    def end(self) -> int:
+        """The number behind the last byte known of the client."""
+        return (self.base + len(self.held)) & 0xFFFF_FFFF
+
+    @property
+    def kept(self) -> int:
+        """How many bytes of the client are kept back."""
+        return len(self.held) - ((self.sent - self.base) & 0xFFFF_FFFF)
+
+    @property
+    def client(self) -> bytes:
+        """The client's packed address."""
+        return self.key[: (len(self.key) - 4) // 2]
+
+    @property
+    def server(self) -> bytes:
+        """The server's packed address."""
+        return self.key[(len(self.key) - 4) // 2 : -4]
+
+    @property
+    def client_port(self) -> int:
+        """The client's port."""
+        return int.from_bytes(self.key[-4:-2], "big")
+
+    @property
+    def server_port(self) -> int:
+        """The server's port."""
+        return int.from_bytes(self.key[-2:], "big")
+
+
+def _watch(name: str) -> bool:
+    """Have every change of an attribute noted in `Flow.changed`. False where the class is compiled and cannot."""
+    member = Flow.__dict__[name]
+    if not isinstance(member, MemberDescriptorType):
+        return False
+    read, write = member.__get__, member.__set__
+
+    def change(flow: Flow, value: Any) -> None:
+        if flow.changed or read(flow) != value:
+            write(flow, value)
+            flow.changed = True
+
+    setattr(Flow, name, property(read, change))
+    return True
+
+
+# Where nobody notes it, what seldom changes is written every time: that is cheap where this is compiled.
+_WATCHED = all(_watch(name) for name in _SELDOM_NAMES)
+
+
+def reversed_key(key: bytes) -> bytes:
+    """The key of the same flow's packets in the other direction."""
+    half = (len(key) - 4) // 2
+    return key[half:-4] + key[:half] + key[-2:] + key[-4:-2]
+
+
+def memory_size(max_flows: int) -> int:
+    """Bytes of shared memory for `max_flows` flows and their pool of blocks."""
+    return (max_flows + 1) * RECORD_SIZE + (LEAST_BLOCKS + max_flows // FLOWS_PER_BLOCK) * BLOCK_SIZE
+
+
+def capacity_of(size: int) -> int:
+    """The flows for which there is room in `size` bytes."""
+    flows = (size - RECORD_SIZE - LEAST_BLOCKS * BLOCK_SIZE) // (
+        RECORD_SIZE + BLOCK_SIZE // FLOWS_PER_BLOCK
+    ) + FLOWS_PER_BLOCK
+    while flows > 0 and memory_size(flows) > size:
+        flows -= 1
+    return flows
+
+
+class Records:
+    """The memory of all records. One worker writes it at a time."""
+
+    def __init__(self, memory: Memory) -> None:
+        """`memory` is of `memory_size` bytes: zeros, or what a predecessor left in it."""
+        self.memory = memory
+        self.capacity = capacity_of(len(memory))
+        view = memoryview(memory)
+        self._octets = view.cast("B")
+        self._words = view[: len(memory) // 8 * 8].cast("I")
+        self._times = view[: len(memory) // 8 * 8].cast("d")
+        self._blocks_at = (self.capacity + 1) * RECORD_SIZE
+        blocks = (len(memory) - self._blocks_at) // BLOCK_SIZE
+        self._free_blocks: deque[int] = deque(range(1, blocks + 1))
+        self._most_blocks = max(1, blocks // 4)  # of one source
+        self._blocks_by_source: dict[bytes, int] = {}
+        self.pool_full = 0  # times that bytes found no block
+
+    def adopt(self) -> tuple[list[int], list[tuple[Flow, int]]]:
+        """The free slots, and the flows that a predecessor left, each with its record's mark."""
+        octets = self._octets
+        known = bytes(octets[: len(_MAGIC)]) == _MAGIC
+        if not known:
+            octets[: len(_MAGIC)] = _MAGIC
+        free: list[int] = []
+        found: list[tuple[Flow, int]] = []
+        marks = bytes(octets[RECORD_SIZE : self._blocks_at : RECORD_SIZE])
+        for slot, mark in enumerate(marks):
+            if mark == FREE or not known:
+                if mark != FREE:
+                    octets[(slot + 1) * RECORD_SIZE] = FREE
+                free.append(slot)
+                continue
+            found.append(self._load(slot, mark))
+        taken = {flow.block for flow, _ in found}
+        self._free_blocks = deque(block for block in self._free_blocks if block not in taken)
+        return free, found
+
+    def mark(self, flow: Flow) -> None:
+        """A packet of this flow is in hand."""
+        at = flow.at
+        if self._octets[at] != FREE:  # of a new flow nothing is written yet, and nothing lost
+            self._octets[at] = IN_HAND
+
+    def free(self, flow: Flow) -> None:
+        """Forget a record."""
+        self._octets[flow.at] = FREE
+        if flow.block > 0:
+            self._give_back(flow, flow.block)
+
+    def write(self, flow: Flow) -> None:
+        """Write the record. What does not fit was bounded before: this cannot fail.
+
+        Bytes that find no block are left out, and the record says so: a successor does not rely on it.
+        """
+        octets, words = self._octets, self._words
+        at = flow.at
+        session, partial, held = flow.session, flow.partial, flow.held
+        packed = session.pack() if session is not None else flow.session_bytes
+        octets_of = packed + held if not partial else packed + partial + held
+        size = len(octets_of)
+        other = flow.half ^ 1
+        half = at + _HALVES_AT + other * _HALF_SIZE
+        before = flow.block
+        block = 0
+        if size <= INLINE:
+            self.memory[half + _ROOM_AT : half + _ROOM_AT + size] = octets_of
+        elif size:
+            block = self._take_block(flow)
+            if block > 0:
+                place = self._blocks_at + (block - 1) * BLOCK_SIZE
+                self.memory[place : place + size] = octets_of
+        word = half >> 2
+        words[word] = flow.client_ack
+        words[word + 1] = flow.client_window
+        words[word + 2] = flow.client_stamp
+        words[word + 3] = flow.server_next
+        words[word + 4] = flow.server_window
+        words[word + 5] = flow.server_stamp
+        words[word + 6] = flow.base
+        words[word + 7] = flow.sent
+        words[word + 8] = flow.taken
+        words[word + 9] = flow.raised_from
+        words[word + 10] = flow.raised_to
+        words[word + 11] = flow.edge
+        self._times[(half >> 3) + 6] = flow.last
+        words[word + 14] = len(packed) | len(partial) << 10 | len(held) << 19
+        words[word + 15] = block if block >= 0 else _LEFT_OUT
+        if flow.changed:
+            self._write_seldom(flow)
+        octets[at + 1] = flow.half = other
+        octets[at] = USED
+        flow.block = block
+        if before > 0:
+            self._give_back(flow, before)
+
+    def _write_seldom(self, flow: Flow) -> None:
+        octets, at = self._octets, flow.at
+        if octets[at] == FREE:
+            _KEY.pack_into(self.memory, at + _KEY_AT, len(flow.key), flow.key)
+        else:
+            octets[at] = WRITING
+        seldom = _SELDOM_STRUCT.pack(*_get_seldom(flow))
+        self.memory[at + _SELDOM_AT : at + _SELDOM_AT + len(seldom)] = seldom
+        flow.changed = not _WATCHED
+
+    def _take_block(self, flow: Flow) -> int:
+        """A block for a flow's bytes; -1 where there is none for it."""
+        source = flow.client
+        used = self._blocks_by_source.get(source, 0)
+        if not self._free_blocks or used >= self._most_blocks:
+            self.pool_full += 1
+            return -1
+        self._blocks_by_source[source] = used + 1
+        return self._free_blocks.popleft()
+
+    def _give_back(self, flow: Flow, block: int) -> None:
+        source = flow.client
+        left = self._blocks_by_source[source] - 1
+        if left:
+            self._blocks_by_source[source] = left
+        else:
+            del self._blocks_by_source[source]
+        self._free_blocks.append(block)
+
+    def _load(self, slot: int, mark: int) -> tuple[Flow, int]:
+        memory = self.memory
+        at = (slot + 1) * RECORD_SIZE
+        key_length, key = _KEY.unpack_from(memory, at + _KEY_AT)
+        flow = Flow(key[:key_length], 6, slot)
+        flow.half = memory[at + 1] & 1
+        half = at + _HALVES_AT + flow.half * _HALF_SIZE
+        *often, lengths, block = _HALF.unpack_from(memory, half)
+        for name, value in zip(_OFTEN_NAMES, often, strict=True):
+            setattr(flow, name, value)
+        for name, value in zip(_SELDOM_NAMES, _SELDOM_STRUCT.unpack_from(memory, at + _SELDOM_AT), strict=True):
+            setattr(flow, name, value)
+        if block == _LEFT_OUT:
+            mark = WRITING
+        else:
+            session, partial, held = lengths & 0x3FF, lengths >> 10 & 0x1FF, lengths >> 19
+            place = self._blocks_at + (block - 1) * BLOCK_SIZE if block else half + _ROOM_AT
+            flow.session_bytes = bytes(memory[place : place + session])
+            place += session
+            flow.partial = bytes(memory[place : place + partial])
+            place += partial
+            flow.held = bytes(memory[place : place + held])
+            if block:
+                flow.block = block
+                self._blocks_by_source[flow.client] = self._blocks_by_source.get(flow.client, 0) + 1
+        if flow.answer_length:
+            flow.answer_due = 0.0  # a predecessor may have died before it was sent
+        return flow, mark
+
+
+_LEFT_OUT = 0xFFFF_FFFF

@@ -1,0 +1,107 @@
+"""Flow records: what a worker leaves behind, whenever it is killed (tcp-rules.md, 1 and 12)."""
+
+from __future__ import annotations
+
+from conduitfw import record
+from conduitfw.flow import RECORD_SIZE, Flow, FlowTable
+from conduitfw.record import BLOCK_SIZE, INLINE
+from tests.pipeline.modbus_units import read, write, write_answer
+from tests.pipeline.wire import Wire
+
+LONG = write(1, tuple(range(100)))
+
+
+def remembered(wire: Wire) -> dict[str, object]:
+    """What a successor finds of the only flow."""
+    (flow,) = FlowTable(bytearray(wire.memory))
+    return {name: getattr(flow, name) for name in (*record._NAMES, "held", "partial", "session_bytes")}
+
+
+def handle(wire: Wire) -> Flow:
+    (flow,) = wire.flows
+    return flow
+
+
+def test_an_ordinary_poll_needs_no_block_and_a_long_write_one() -> None:
+    wire = Wire().open()
+    free = len(wire.flows._records._free_blocks)
+    wire.client(read(1))
+    assert handle(wire).block == 0 and remembered(wire)["held"] == read(1)
+    wire.server()
+    wire = Wire().open()
+    wire.client(LONG)
+    assert len(LONG) > INLINE and handle(wire).block > 0
+    assert remembered(wire)["held"] == LONG
+    wire.server()  # taken: nothing of it has to be remembered
+    assert handle(wire).block == 0 and len(wire.flows._records._free_blocks) == free
+    assert wire.flows._records._blocks_by_source == {}
+
+
+def test_a_successor_takes_no_block_that_is_in_use() -> None:
+    wire = Wire().open()
+    wire.client(LONG)
+    again = FlowTable(bytearray(wire.memory))
+    (flow,) = again
+    assert flow.block == handle(wire).block and flow.block not in again._records._free_blocks
+    again.remove(flow)
+    assert flow.block in again._records._free_blocks
+
+
+def test_a_worker_killed_while_it_writes_leaves_the_record_as_it_was() -> None:
+    """Octet by octet: the half that does not count, and a block of the pool, may hold anything."""
+    wire = Wire().open()
+    wire.client(LONG)
+    wire.server(write_answer(1, 100))
+    before, memory = remembered(wire), bytearray(wire.memory)
+    wire.client(LONG)
+    after = remembered(wire)
+    assert after != before
+    written = [at for at in range(len(memory)) if memory[at] != wire.memory[at]]
+    counts = handle(wire).at + 1
+    assert counts in written
+    for at in written:
+        if at in (counts, counts - 1):
+            continue
+        memory[at] = wire.memory[at]
+        (flow,) = FlowTable(bytearray(memory))
+        found = {name: getattr(flow, name) for name in before}
+        assert found == before, f"octet {at} of a half-written record"
+    memory[counts] = wire.memory[counts]
+    (flow,) = FlowTable(bytearray(memory))
+    assert {name: getattr(flow, name) for name in before} == after
+
+
+def test_bytes_that_find_no_block_are_said_to_be_missing() -> None:
+    """The worker goes on; a successor ends the flow, since it cannot know what is missing."""
+    wire = Wire().open()
+    wire.flows._records._free_blocks.clear()
+    wire.client(LONG)
+    assert wire.reads == [LONG] and wire.flows.pool_full == 1
+    again = Wire(flows=FlowTable(wire.memory))
+    for name in ("client_next", "server_next", "received", "now"):
+        setattr(again, name, getattr(wire, name))
+    again.tick(0.1)
+    assert again.denials == ["quarantined"] and again.reset_to_server
+    wire.server()  # where nothing has to be remembered any more, the record is whole again
+    assert FlowTable(bytearray(wire.memory)).suspects == []
+
+
+def test_one_source_cannot_take_all_blocks() -> None:
+    wire = Wire()
+    table = wire.flows
+    blocks = len(table._records._free_blocks)
+    for number in range(blocks):
+        other = Wire(wire.pipeline.tables, ports=(41000 + number, 502))
+        other.flows, other.pipeline = table, wire.pipeline
+        other.open()
+        other.client(LONG)
+    assert table.pool_full and len(table._records._free_blocks) == blocks - blocks // 4
+
+
+def test_sizes() -> None:
+    for flows in (1, 2, 15, 16, 17, 1000, 65_536, 100_000):
+        size = FlowTable.memory_size(flows)
+        assert record.capacity_of(size) == flows
+        assert record.capacity_of(size - 1) == flows - 1
+    assert FlowTable.memory_size(100_000) / 100_000 <= 1024
+    assert (FlowTable.memory_size(64) - 65 * RECORD_SIZE) % BLOCK_SIZE == 0
