@@ -1,7 +1,7 @@
 # Two commands do all the set-up they need: `make demo` and `make test`.
 VENV := .venv/bin
 
-.PHONY: demo test lint types tests compiled docs evasion fuzz format clean
+.PHONY: demo test lint types tests compiled bench docs evasion fuzz format clean
 
 demo: ## two zones in network namespaces, real clients and servers, a table of what passed and what did not
 	@tools/setup demo
@@ -24,6 +24,10 @@ tests:
 
 compiled: ## the package as `pip install` builds it, in build/compiled, and the tests of what is compiled
 	@tools/compiled
+
+bench: ## what it costs, beside the floor of NFQUEUE in the same run: a table, bench/results
+	@tools/setup bench
+	@$(VENV)/python -m bench
 
 docs: ## the generated page
 	$(VENV)/python -m conduitfw.protocols.page >docs/names.md

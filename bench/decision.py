@@ -204,16 +204,25 @@ def measure(rules: int, conduits: int, flows: int, packets: int, only: str = "")
     return found
 
 
+def once(tree: Path, arguments: list[str]) -> dict[str, float]:
+    """One measurement in a process of its own, with the package in `tree`."""
+    process = subprocess.run(
+        [sys.executable, __file__, "--json", *arguments],
+        env={**os.environ, "PYTHONPATH": str(tree)}, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    if process.returncode:
+        raise SystemExit(process.stderr)
+    found = json.loads(process.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
 def compare(trees: dict[str, Path], arguments: list[str]) -> dict[str, dict[str, float]]:
     """Each tree in turn, in a process of its own; medians."""
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in trees}
     for _ in range(ROUNDS):
         for name, tree in trees.items():
-            process = subprocess.run(
-                [sys.executable, __file__, "--json", *arguments],
-                env={**os.environ, "PYTHONPATH": str(tree)}, check=True, capture_output=True, text=True,
-            )  # fmt: skip
-            runs[name].append(json.loads(process.stdout))
+            runs[name].append(once(tree, arguments))
     return {name: {key: statistics.median(run[key] for run in each) for key in each[0]} for name, each in runs.items()}
 
 

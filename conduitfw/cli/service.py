@@ -33,7 +33,7 @@ from conduitfw.runtime.supervisor import Settings, Supervisor
 @click.option("--silence", default=1.0, show_default=True, type=click.FloatRange(0.2, 60.0), metavar="SECONDS",
               help="A worker without a sign of life for so long is replaced.")  # fmt: skip
 @click.option("--max-flows", default=4096, show_default=True, type=click.IntRange(16, 1_000_000),
-              help="Sessions that can be followed at a time (4 KB of memory each).")  # fmt: skip
+              help="Sessions that can be followed at a time (1 KB of memory each).")  # fmt: skip
 @click.option("--remove-on-exit", is_flag=True,
               help="Take the ruleset out at the end: what the conduits protected is then open. For tests.")  # fmt: skip
 @STATE
