@@ -9,10 +9,10 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
 
 MODULES = (
-    "answers", "denial", "flow", "handshake", "inspection", "outcome", "packet", "record", "stream", "tcp",
-    "translation", "verdict",
+    "answers", "denial", "flow", "handshake", "inspection", "ordinary", "outcome", "packet", "record", "stream",
+    "tcp", "translation", "verdict",
     "policy.compile", "policy.ledger", "policy.limits", "policy.rule_limits", "policy.tags",
-    "protocols.numbers", "protocols.outstanding",
+    "protocols.numbers", "protocols.ordinary", "protocols.outstanding",
     "protocols.modbus.adu", "protocols.modbus.points", "protocols.modbus.session",
     "protocols.dnp3.application", "protocols.dnp3.link", "protocols.dnp3.objects", "protocols.dnp3.selection",
     "protocols.dnp3.session", "protocols.dnp3.transport",

@@ -48,9 +48,9 @@ class FlowTable:
 
         `max_per_source` bounds one client address; by default a quarter of the table.
         """
-        self._records = Records(memory)
+        self.records = Records(memory)
         self._memory = memory
-        self.capacity = self._records.capacity
+        self.capacity = self.records.capacity
         self.max_per_source = max_per_source if max_per_source is not None else max(1, self.capacity // 4)
         self.table_full = 0  # counters of the two bounds
         self.source_full = 0
@@ -62,13 +62,13 @@ class FlowTable:
         self._sweep = 0
         # Flows whose packet a predecessor had in hand when it died.
         self.suspects: list[Flow] = []
-        free, found = self._records.adopt()
+        free, found = self.records.adopt()
         self._free: deque[int] = deque(free)
         for flow, mark in found:
             self._index(flow)
             if mark == _IN_HAND:
                 flow.deaths += 1
-                self._records.write(flow)
+                self.records.write(flow)
             if mark == _WRITING or flow.deaths >= PATIENCE:
                 self.suspects.append(flow)
 
@@ -80,7 +80,7 @@ class FlowTable:
     @property
     def pool_full(self) -> int:
         """How often a flow's bytes found no block: a third bound."""
-        return self._records.pool_full
+        return self.records.pool_full
 
     def __len__(self) -> int:
         return len(self._all)
@@ -122,18 +122,20 @@ class FlowTable:
         if last is not flow:
             last.place = flow.place
             self._all[flow.place] = last
-        self._records.free(flow)
+        self.records.free(flow)
         self._free.append(flow.slot)
 
     def mark(self, flow: Flow) -> None:
         """A packet of this flow is in hand: until `save`, the record is as it was before it."""
-        self._records.mark(flow)
+        flow.ordinary = False
+        self.records.mark(flow)
 
     def save(self, flow: Flow) -> None:
         """Write the record: a packet was decided. What does not fit was bounded before: this cannot fail."""
         if flow.deaths:
             flow.deaths = 0
-        self._records.write(flow)
+        flow.ordinary = False  # until somebody has looked (ordinary.is_ordinary)
+        self.records.write(flow)
 
     def portion(self, count: int) -> list[Flow]:
         """Up to `count` flows, going round the table with every call: for time-outs."""

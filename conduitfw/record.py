@@ -17,8 +17,6 @@ import mmap
 import operator
 import struct
 from collections import deque
-from types import MemberDescriptorType
-from typing import Any
 
 from conduitfw.policy.compile import Channel
 from conduitfw.protocols import Session
@@ -27,6 +25,7 @@ LAYOUT_VERSION = 4  # a memory of another version is not read: its flows count a
 _MAGIC = b"cfw" + bytes((LAYOUT_VERSION,))
 
 FREE, USED, IN_HAND, WRITING = 0, 1, 2, 3
+COMPILED = not __file__.endswith(".py")  # then octet by octet is the quickest, else one call for many
 
 Memory = bytearray | mmap.mmap
 
@@ -146,7 +145,7 @@ class Flow:
     """One client-server pair of ports. See `_FIELDS` for the numbers."""
 
     __slots__ = (
-        *_NAMES, "answer_due", "at", "block", "changed", "channel", "early", "half", "held", "key", "older_until", "partial", "place",
+        *_NAMES, "answer_due", "at", "block", "channel", "early", "half", "held", "key", "older_until", "ordinary", "partial", "place",
         "resets_due", "reverse_key", "session", "session_bytes", "slot", "turning",
     )  # fmt: skip
 
@@ -217,7 +216,6 @@ class Flow:
     session: Session | None
 
     def __init__(self, key: bytes, transport: int, slot: int) -> None:
-        self.changed = True
         for name, code in _FIELDS:
             empty: object = False if code == "?" else 0.0 if code == "d" else 0
             setattr(self, name, bytes(int(code[:-1])) if code.endswith("s") else empty)
@@ -228,7 +226,6 @@ class Flow:
         self.at = (slot + 1) * RECORD_SIZE  # of its record in the memory
         self.half = 0  # that counts
         self.block = 0  # that holds its bytes; 0: they are in the half
-        self.changed = True  # something that is written seldom
         self.place = 0  # in the table's list
         self.channel = None
         self.session = None
@@ -240,9 +237,10 @@ class Flow:
         # the record: a successor takes its policy as a new one.
         self.older_until = -1
         self.resets_due = 0  # how often the RSTs that ended it are sent again; not in the record
+        self.turning = False  # watched where the policy enforces by now, or the other way round; not in the record
+        self.ordinary = False  # nothing unusual is under way (ordinary.py); not in the record
         # Segments behind a gap, by sequence number, for each direction. Not in the record: their senders hold them
         # until they are acknowledged.
-        self.turning = False  # watched where the policy enforces by now, or the other way round; not in the record
         self.early: tuple[dict[int, bytes], dict[int, bytes]] | None = None
 
     @property
@@ -274,26 +272,6 @@ class Flow:
     def server_port(self) -> int:
         """The server's port."""
         return int.from_bytes(self.key[-2:], "big")
-
-
-def _watch(name: str) -> bool:
-    """Have every change of an attribute noted in `Flow.changed`. False where the class is compiled and cannot."""
-    member = Flow.__dict__[name]
-    if not isinstance(member, MemberDescriptorType):
-        return False
-    read, write = member.__get__, member.__set__
-
-    def change(flow: Flow, value: Any) -> None:
-        if flow.changed or read(flow) != value:
-            write(flow, value)
-            flow.changed = True
-
-    setattr(Flow, name, property(read, change))
-    return True
-
-
-# Where nobody notes it, what seldom changes is written every time: that is cheap where this is compiled.
-_WATCHED = all(_watch(name) for name in _SELDOM_NAMES)
 
 
 def reversed_key(key: bytes) -> bytes:
@@ -405,23 +383,72 @@ class Records:
         self._times[(half >> 3) + 6] = flow.last
         words[word + 14] = len(packed) | len(partial) << 10 | len(held) << 19
         words[word + 15] = block if block >= 0 else _LEFT_OUT
-        if flow.changed:
-            self._write_seldom(flow)
+        self._write_seldom(flow)
         octets[at + 1] = flow.half = other
         octets[at] = USED
         flow.block = block
         if before > 0:
             self._give_back(flow, before)
 
+    def write_ordinary(self, flow: Flow, packed: bytes) -> bool:
+        """The same where nothing changed that seldom does, nothing is kept of the server, and no block is in use.
+
+        `packed`: the session. False where it does not fit: nothing was written.
+        """
+        octets, words, memory = self._octets, self._words, self.memory
+        held = flow.held
+        session_size, held_size = len(packed), len(held)
+        if session_size + held_size > INLINE:
+            return False
+        at = flow.at
+        other = flow.half ^ 1
+        half = at + _HALVES_AT + other * _HALF_SIZE
+        room = half + _ROOM_AT
+        word = half >> 2
+        if COMPILED:
+            for place in range(session_size):
+                octets[room + place] = packed[place]
+            room += session_size
+            for place in range(held_size):
+                octets[room + place] = held[place]
+            words[word] = flow.client_ack
+            words[word + 1] = flow.client_window
+            words[word + 2] = flow.client_stamp
+            words[word + 3] = flow.server_next
+            words[word + 4] = flow.server_window
+            words[word + 5] = flow.server_stamp
+            words[word + 6] = flow.base
+            words[word + 7] = flow.sent
+            words[word + 8] = flow.taken
+            words[word + 9] = flow.raised_from
+            words[word + 10] = flow.raised_to
+            words[word + 11] = flow.edge
+            self._times[(half >> 3) + 6] = flow.last
+            words[word + 14] = session_size | held_size << 19
+            words[word + 15] = 0
+        else:
+            memory[room : room + session_size + held_size] = packed + held
+            _HALF.pack_into(
+                memory, half, flow.client_ack, flow.client_window, flow.client_stamp, flow.server_next,
+                flow.server_window, flow.server_stamp, flow.base, flow.sent, flow.taken, flow.raised_from,
+                flow.raised_to, flow.edge, flow.last, session_size | held_size << 19, 0,
+            )  # fmt: skip
+        octets[at + 1] = flow.half = other
+        octets[at] = USED
+        return True
+
     def _write_seldom(self, flow: Flow) -> None:
+        """Write what seldom changes, where it did: meanwhile the record is torn."""
         octets, at = self._octets, flow.at
+        seldom = _SELDOM_STRUCT.pack(*_get_seldom(flow))
+        place = at + _SELDOM_AT
         if octets[at] == FREE:
             _KEY.pack_into(self.memory, at + _KEY_AT, len(flow.key), flow.key)
+        elif self.memory[place : place + len(seldom)] == seldom:
+            return
         else:
             octets[at] = WRITING
-        seldom = _SELDOM_STRUCT.pack(*_get_seldom(flow))
-        self.memory[at + _SELDOM_AT : at + _SELDOM_AT + len(seldom)] = seldom
-        flow.changed = not _WATCHED
+        self.memory[place : place + len(seldom)] = seldom
 
     def _take_block(self, flow: Flow) -> int:
         """A block for a flow's bytes; -1 where there is none for it."""

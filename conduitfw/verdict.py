@@ -15,6 +15,7 @@ from conduitfw import denial, stream, tcp, translation
 from conduitfw.denial import Emission
 from conduitfw.flow import Flow, FlowTable, State
 from conduitfw.inspection import Findings
+from conduitfw.ordinary import Ordinary, is_ordinary
 from conduitfw.outcome import Notice, NoticeKind, Outcome, Verdict
 from conduitfw.packet import RST, SYN, TCP, UDP, Packet, decode
 from conduitfw.policy.compile import Tables
@@ -48,12 +49,15 @@ class Pipeline:
         *,
         capture: bool = False,
         any_protocol: bool = False,
+        at_once: bool = True,
     ) -> None:
         """`ledger`: what decisions remember beside flows; None: one of its own.
 
         `capture`: packets were recorded: nothing that we would have done happened to them.
 
         `any_protocol`: deny only what is malformed (`replay --any`).
+
+        `at_once`: decide ordinary packets without going through the stages (ordinary.py).
         """
         self.tables = tables
         self.flows = flows
@@ -61,7 +65,19 @@ class Pipeline:
         self.ledger = ledger if ledger is not None else Ledger()
         self._capture = capture
         self._any = any_protocol
-        self.counters: dict[str, int] = dict.fromkeys(_COUNTERS, 0)
+        self._counters: dict[str, int] = dict.fromkeys(_COUNTERS, 0)
+        self._ordinary = Ordinary(flows) if at_once and not capture and not any_protocol else None
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was counted so far, by name."""
+        ordinary = self._ordinary
+        if ordinary is not None:
+            self._counters["packets"] += ordinary.packets
+            self._counters["accepted"] += ordinary.packets
+            self._counters["units"] += ordinary.units
+            ordinary.packets = ordinary.units = 0
+        return self._counters
 
     def decide(
         self,
@@ -79,7 +95,11 @@ class Pipeline:
         `mark` the packet mark, whose lowest 12 bits are the VLAN id. `verify_checksums` is False only for
         packets of a capture whose sender left them to its network card.
         """
-        self.counters["packets"] += 1
+        if self._ordinary is not None and verify_checksums:
+            outcome = self._at_once(self._ordinary, data, now, ifindex, mac, mark)
+            if outcome is not None:
+                return outcome
+        self._counters["packets"] += 1
         try:
             packet = decode(data, verify_checksums=verify_checksums)
         except Malformed as malformed:
@@ -112,12 +132,28 @@ class Pipeline:
                     step.payload = translation.to_client(flow, leaving)
             return self._outcome(flow, findings, step, from_client, now)
         except Exception:  # noqa: BLE001
-            # A defect of ours, met by this packet: its flow cannot be relied upon any more, the others can.
-            self.counters["engine_errors"] += 1
-            outcome = self._refused(Reason.ENGINE_ERROR)
-            outcome.emissions = self._end_broken(flow, now)
-            outcome.forward = flow.observed  # who only watches stops nothing
-            return outcome
+            return self._failed(flow, now)
+
+    def _at_once(
+        self, ordinary: Ordinary, data: bytes, now: float, ifindex: int, mac: bytes, mark: int
+    ) -> Outcome | None:
+        """The outcome where the packet is an ordinary one."""
+        ordinary.in_hand = None
+        try:
+            return ordinary.decide(data, now, ifindex, mac, mark)
+        except Exception:  # noqa: BLE001
+            flow = ordinary.in_hand
+            if flow is None:
+                return None  # nothing was changed
+            return self._failed(flow, now)
+
+    def _failed(self, flow: Flow, now: float) -> Outcome:
+        """A defect of ours, met by this packet: its flow cannot be relied upon any more, the others can."""
+        self._counters["engine_errors"] += 1
+        outcome = self._refused(Reason.ENGINE_ERROR)
+        outcome.emissions = self._end_broken(flow, now)
+        outcome.forward = flow.observed  # who only watches stops nothing
+        return outcome
 
     def _pass(self, flow: Flow, packet: Packet, findings: Findings, from_client: bool, now: float) -> tcp.Step:
         if packet.transport == UDP:
@@ -142,9 +178,9 @@ class Pipeline:
 
     def _refused(self, reason: Reason) -> Outcome:
         """A packet that belongs to no flow: it is dropped, and counted by its reason."""
-        self.counters["denied"] += 1
+        self._counters["denied"] += 1
         name = "refused_" + reason.code
-        self.counters[name] = self.counters.get(name, 0) + 1
+        self._counters[name] = self._counters.get(name, 0) + 1
         outcome = Outcome(Verdict.DENY, False)
         outcome.reason = reason
         return outcome
@@ -232,7 +268,7 @@ class Pipeline:
         flow.vlan = mark & 0x0FFF
 
     def _tell_start(self, flow: Flow, now: float) -> None:
-        self.counters["flows_started"] += 1
+        self._counters["flows_started"] += 1
         self.notices(Notice(NoticeKind.FLOW_START, flow, now))
 
     def _forget(self, flow: Flow, now: float) -> None:
@@ -241,7 +277,7 @@ class Pipeline:
         self.flows.remove(flow)
 
     def _tell_end(self, flow: Flow, now: float) -> None:
-        self.counters["flows_ended"] += 1
+        self._counters["flows_ended"] += 1
         self.notices(Notice(NoticeKind.FLOW_END, flow, now))
 
     # --- UDP --------------------------------------------------------------------------------------
@@ -292,7 +328,7 @@ class Pipeline:
     def _outcome(self, flow: Flow, findings: Findings, step: tcp.Step, from_client: bool, now: float) -> Outcome:
         channel = flow.channel
         assert channel is not None
-        counters = self.counters
+        counters = self._counters
         outcome = Outcome(Verdict.ACCEPT, step.forward)
         outcome.payload = step.payload
         outcome.emissions = step.emissions
@@ -329,6 +365,8 @@ class Pipeline:
             counters["rewritten"] += 1
         counters["emitted"] += len(outcome.emissions)
         self.flows.save(flow)
+        if self._ordinary is not None:
+            flow.ordinary = is_ordinary(flow)
         return outcome
 
     def _carry_out(
@@ -418,7 +456,7 @@ class Pipeline:
             if flow.channel is None and not self._find_channel(flow):
                 continue
             emissions += self._time_out(flow, now)
-        self.counters["emitted"] += len(emissions)
+        self._counters["emitted"] += len(emissions)
         return emissions
 
     def _time_out(self, flow: Flow, now: float) -> list[Emission]:

@@ -283,7 +283,7 @@ class World:
         shadow = BarePipeline(
             self.pipeline.tables, FlowTable(bytearray(self.memory)), lambda notice: None, copy.deepcopy(self.ledger)
         )
-        shadow.counters = dict(self.pipeline.counters)
+        shadow._counters = dict(self.pipeline.counters)
         return shadow
 
     def _compare(self, one: Outcome, other: Outcome, shadow: Pipeline) -> None:

@@ -63,8 +63,8 @@ class Channel:
     """What one client may say to one server on one port: shared by every flow between them."""
 
     __slots__ = (
-        "_classes", "_rows", "_tags", "conduit", "lenient", "monitor", "on_deny", "outstanding", "protocol", "resync",
-        "stamp", "transaction_timeout",
+        "_classes", "_rows", "_tags", "conduit", "lenient", "monitor", "on_deny", "ordinary", "outstanding", "protocol",
+        "resync", "stamp", "transaction_timeout",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +93,23 @@ class Channel:
         self.transaction_timeout = max(inspection.transaction_timeout for _, inspection in rules)
         self.lenient = any(inspection.lenient_responses for _, inspection in rules)
         self._classes, self._rows = _address_classes(protocol, rules, client, server)
+        self.ordinary: object = None  # what the engine remembers of this channel (ordinary.py)
+
+    @property
+    def learns(self) -> bool:
+        """Whether what passes is remembered for tags."""
+        return self._tags is not None
+
+    def unlimited(self, address: tuple[int, ...], function: int) -> Rule | None:
+        """The rule that allows every request of this address and function, whatever it says, or None: `decide` knows.
+
+        Only where the first rule that names the function sets no limits, and no tags are watched.
+        """
+        if self._tags is not None:
+            return None
+        row = self._rows.get(tuple(each.get(value, 0) for each, value in zip(self._classes, address, strict=True)))
+        grants = row[function] if row is not None and 0 <= function < len(row) else ()
+        return grants[0].rule if grants and not grants[0].limits else None
 
     def decide(self, unit: Unit, ledger: Ledger | None, now: float, among: int = EVERY_RULE) -> Rule | Refusal:
         """The rule that allows this unit (the first by its place in the policy), or why none does.

@@ -97,11 +97,11 @@ class Ledger:
         # While something is tried: what stood before it under each name that it changed (None: nothing).
         self._values_before: dict[bytes, _Value | None] | None = None
         self._uses_before: dict[bytes, _Uses | None] | None = None
-        self._adopt()
+        self._adopt(fresh=memory is None)
 
-    def _adopt(self) -> None:
+    def _adopt(self, *, fresh: bool) -> None:
         nothing = bytes(KEY_SIZE)
-        if not bytes(self._memory).strip(b"\0"):
+        if fresh or not bytes(self._memory).strip(b"\0"):
             self._free_values, self._free_uses = list(range(VALUES)), list(range(RATES))
             return
         for slot in range(VALUES - 1, -1, -1):

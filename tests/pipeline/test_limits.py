@@ -91,6 +91,7 @@ class Plant:
         self.port += 1
         other = Wire(self.wire.pipeline.tables, ports=(self.port, 502))
         other.pipeline = self.wire.pipeline
+        self.wire.twin = None  # it knows nothing of the other
         other.open()
         outcome = other.client(setpoint(number))
         assert outcome.verdict is Verdict.DENY
@@ -183,6 +184,7 @@ class TestTags:
         plant = Plant(Wire(compiled(tmp_path, READS, SETS)))
         other = Wire(plant.wire.pipeline.tables, ports=(50000, 502))
         other.pipeline, other.now = plant.wire.pipeline, plant.wire.now
+        plant.wire.twin = None  # it knows nothing of the other
         other.open()
         other.client(read(1, 2, 120))
         for number in (47.0, 52.0):
@@ -337,7 +339,7 @@ class TestSeveralFrames:
         frames = message(5, crobs(1, 2), 5 + 13)
         assert wire.client(frames[0]).verdict is Verdict.ACCEPT
         wire.server()
-        wire.pipeline.swap(compiled(tmp_path, HIGH, LOW), wire.now)
+        wire.swap(compiled(tmp_path, HIGH, LOW))
         assert wire.client(frames[1]).verdict is Verdict.DENY
         assert frames[1] not in wire.reads
 

@@ -24,7 +24,7 @@ def handle(wire: Wire) -> Flow:
 
 def test_an_ordinary_poll_needs_no_block_and_a_long_write_one() -> None:
     wire = Wire().open()
-    free = len(wire.flows._records._free_blocks)
+    free = len(wire.flows.records._free_blocks)
     wire.client(read(1))
     assert handle(wire).block == 0 and remembered(wire)["held"] == read(1)
     wire.server()
@@ -33,8 +33,8 @@ def test_an_ordinary_poll_needs_no_block_and_a_long_write_one() -> None:
     assert len(LONG) > INLINE and handle(wire).block > 0
     assert remembered(wire)["held"] == LONG
     wire.server()  # taken: nothing of it has to be remembered
-    assert handle(wire).block == 0 and len(wire.flows._records._free_blocks) == free
-    assert wire.flows._records._blocks_by_source == {}
+    assert handle(wire).block == 0 and len(wire.flows.records._free_blocks) == free
+    assert wire.flows.records._blocks_by_source == {}
 
 
 def test_a_successor_takes_no_block_that_is_in_use() -> None:
@@ -42,9 +42,9 @@ def test_a_successor_takes_no_block_that_is_in_use() -> None:
     wire.client(LONG)
     again = FlowTable(bytearray(wire.memory))
     (flow,) = again
-    assert flow.block == handle(wire).block and flow.block not in again._records._free_blocks
+    assert flow.block == handle(wire).block and flow.block not in again.records._free_blocks
     again.remove(flow)
-    assert flow.block in again._records._free_blocks
+    assert flow.block in again.records._free_blocks
 
 
 def test_a_worker_killed_while_it_writes_leaves_the_record_as_it_was() -> None:
@@ -74,7 +74,8 @@ def test_a_worker_killed_while_it_writes_leaves_the_record_as_it_was() -> None:
 def test_bytes_that_find_no_block_are_said_to_be_missing() -> None:
     """The worker goes on; a successor ends the flow, since it cannot know what is missing."""
     wire = Wire().open()
-    wire.flows._records._free_blocks.clear()
+    wire.flows.records._free_blocks.clear()
+    wire.twin = None
     wire.client(LONG)
     assert wire.reads == [LONG] and wire.flows.pool_full == 1
     again = Wire(flows=FlowTable(wire.memory))
@@ -89,13 +90,13 @@ def test_bytes_that_find_no_block_are_said_to_be_missing() -> None:
 def test_one_source_cannot_take_all_blocks() -> None:
     wire = Wire()
     table = wire.flows
-    blocks = len(table._records._free_blocks)
+    blocks = len(table.records._free_blocks)
     for number in range(blocks):
         other = Wire(wire.pipeline.tables, ports=(41000 + number, 502))
         other.flows, other.pipeline = table, wire.pipeline
         other.open()
         other.client(LONG)
-    assert table.pool_full and len(table._records._free_blocks) == blocks - blocks // 4
+    assert table.pool_full and len(table.records._free_blocks) == blocks - blocks // 4
 
 
 def test_sizes() -> None:

@@ -9,7 +9,7 @@ from tests.pipeline.wire import Wire, tables
 
 
 def turn(wire: Wire, mode: str, on_deny: str = "reject") -> None:
-    wire.emit(wire.pipeline.swap(tables(mode=mode, on_deny=on_deny), wire.now))
+    wire.swap(tables(mode=mode, on_deny=on_deny))
 
 
 def test_enforcing_begins_where_nothing_is_under_way() -> None:

@@ -18,6 +18,7 @@ from conduitfw.packet import ACK, PSH, SYN, Packet, build, decode
 from conduitfw.policy.compile import Tables, compile_policy
 from conduitfw.policy.load import load_policy
 from conduitfw.verdict import Pipeline
+from tests.pipeline.twin import Twin
 
 CLIENT, SERVER = ip_address("10.10.0.11").packed, ip_address("10.20.0.5").packed
 CLIENT6, SERVER6 = ip_address("fd00:10::11").packed, ip_address("fd00:20::5").packed
@@ -100,7 +101,11 @@ class Wire:
         self.memory = bytearray(FlowTable.memory_size(64))
         self.flows = flows or FlowTable(self.memory)
         self.notices: list[Notice] = []
-        self.pipeline = Pipeline(rules or tables(), self.flows, self.notices.append, capture=capture)
+        rules = rules or tables()
+        self.pipeline = Pipeline(rules, self.flows, self.notices.append, capture=capture)
+        # Every packet goes through the stages alone, too, as long as a test does not change what is remembered.
+        self.twin = Twin(rules, 64) if flows is None and not capture else None
+        self._twins_other = self.pipeline
         self.ends, self.ports, self.mss = ends, ports, mss
         self.window, self.scale, self.stamps, self.sack = window, scale, stamps, sack
         self.client_next, self.server_next = client_isn, server_isn
@@ -145,6 +150,9 @@ class Wire:
         self.now += 0.001
         index, mac = (CLIENT_PORT_INDEX, CLIENT_MAC) if from_client else (SERVER_PORT_INDEX, SERVER_MAC)
         outcome = self.pipeline.decide(data, self.now, index, mac)
+        if self.twin is not None and self.pipeline is self._twins_other:
+            self.twin.compare(outcome, self.memory, data, self.now, index, mac)
+            self.twin.compare_told(self.notices)
         if outcome.forward:
             self._deliver(data if outcome.payload is None else outcome.payload, from_client)
         self.emit(outcome.emissions)
@@ -247,7 +255,17 @@ class Wire:
 
     def tick(self, seconds: float) -> None:
         self.now += seconds
-        self.emit(self.pipeline.tick(self.now))
+        emissions = self.pipeline.tick(self.now)
+        if self.twin is not None and self.pipeline is self._twins_other:
+            self.twin.compare_tick(emissions, self.memory, self.now)
+        self.emit(emissions)
+
+    def swap(self, rules: Tables) -> None:
+        """A new policy."""
+        emissions = self.pipeline.swap(rules, self.now)
+        if self.twin is not None and self.pipeline is self._twins_other:
+            self.twin.compare_swap(emissions, self.memory, rules, self.now)
+        self.emit(emissions)
 
     @property
     def reset_to_server(self) -> bool:

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 
 from conduitfw.protocols import Item, Kind, Unit
 from conduitfw.protocols.modbus import adu, points
-from conduitfw.protocols.modbus.catalogue import DIAGNOSTICS, INTERFACE, READ_DEVICE_IDENTIFICATION, UMAS, WITHOUT_DATA
+from conduitfw.protocols.modbus.catalogue import (
+    BIT_TABLES,
+    DIAGNOSTICS,
+    INTERFACE,
+    READ_DEVICE_IDENTIFICATION,
+    READS,
+    UMAS,
+    WITHOUT_DATA,
+)
+from conduitfw.protocols.ordinary import OrdinarySession
 from conduitfw.protocols.outstanding import may_join
 from conduitfw.reasons import Reason
 
@@ -17,6 +26,12 @@ _ENTRY = struct.Struct("<HBBB8sBdB")
 _HEADER = struct.Struct("<BB")
 SESSION_SIZE = _HEADER.size + REMEMBERED * _ENTRY.size
 _MBAP = struct.Struct("!HHHBB")
+_ONE = struct.Struct("<BB" + _ENTRY.format[1:])
+_FIRST_READ, _LAST_READ = 1, 4  # 6.1 to 6.4
+# By their function: how many bits or registers one may read, and the bits of each.
+_MOST = (0, *(READS[function][1] for function in range(_FIRST_READ, _LAST_READ + 1)))
+_BITS = (0, *(1 if READS[function][0] in BIT_TABLES else 16 for function in range(_FIRST_READ, _LAST_READ + 1)))
+_READ_SIZE = adu.HEADER + 5
 
 
 class ModbusUnit(Unit):
@@ -69,7 +84,7 @@ def _chosen_data(data: bytes, at: int, end: int, code: int) -> bool:
     return code == INTERFACE and (end - at < 2 or data[at + 1] != READ_DEVICE_IDENTIFICATION)
 
 
-class ModbusSession:
+class ModbusSession(OrdinarySession):
     """Reads ADUs in the light of the requests that are unanswered. See protocols.Session."""
 
     __slots__ = ("_lenient", "_outstanding", "_unknown")
@@ -171,6 +186,51 @@ class ModbusSession:
                 Transaction(transaction_id, unit.address[0], unit.function, expected, unit.carries_data, now)
             )
 
+    # --- ordinary units (protocols/ordinary.py) -------------------------------------------------------
+
+    def asks(self, data: bytes, at: int, end: int) -> int:
+        """A read of coils, discrete inputs or registers, while nothing waits."""
+        if end - at != _READ_SIZE or self._outstanding or self._unknown:
+            return -1
+        if data[at + 2] or data[at + 3] or data[at + 4] or data[at + 5] != _READ_SIZE - 6:
+            return -1
+        function = data[at + 7]
+        if function < _FIRST_READ or function > _LAST_READ:
+            return -1
+        quantity = data[at + 10] << 8 | data[at + 11]
+        if quantity < 1 or quantity > _MOST[function] or (data[at + 8] << 8 | data[at + 9]) + quantity > 0x10000:
+            return -1
+        return data[at + 6] << 8 | function
+
+    def named(self, number: int) -> tuple[tuple[int, ...], int]:
+        return (number >> 8,), number & 0xFF
+
+    def asked(self, data: bytes, at: int, end: int, now: float) -> None:
+        self._outstanding.append(
+            Transaction(data[at] << 8 | data[at + 1], data[at + 6], data[at + 7], data[at + 8 : at + 12], False, now)
+        )
+
+    def answers(self, data: bytes, at: int, end: int) -> bool:
+        size = end - at
+        if size < adu.HEADER + 2 or size > 6 + adu.LONGEST or len(self._outstanding) != 1 or self._unknown:
+            return False
+        transaction = self._outstanding[0]
+        function = data[at + 7]
+        if transaction.late or function != transaction.function or function < _FIRST_READ or function > _LAST_READ:
+            return False
+        if data[at + 2] or data[at + 3] or data[at + 4] or data[at + 5] != size - 6:
+            return False
+        if data[at] << 8 | data[at + 1] != transaction.transaction_id or data[at + 6] != transaction.unit_id:
+            return False
+        expected = transaction.expected
+        octets = ((expected[2] << 8 | expected[3]) * _BITS[function] + 7) >> 3
+        return data[at + 8] == octets and size == adu.HEADER + 2 + octets
+
+    def answered(self) -> None:
+        self._outstanding.clear()
+
+    # --------------------------------------------------------------------------------------------------
+
     def overdue(self, now: float, timeout: float) -> bool:
         """Whether a request that carries data waits for longer than `timeout`; reads then hold nobody up."""
         result = False
@@ -190,6 +250,12 @@ class ModbusSession:
         """The state in at most SESSION_SIZE bytes."""
         if not self._outstanding:
             return b"\x01\x00" if self._unknown else b"\x00\x00"
+        if len(self._outstanding) == 1:
+            only = self._outstanding[0]
+            return _ONE.pack(
+                self._unknown, 1, only.transaction_id, only.unit_id, only.function, len(only.expected), only.expected,
+                only.carries_data, only.sent, only.late,
+            )  # fmt: skip
         return _HEADER.pack(self._unknown, len(self._outstanding)) + b"".join(
             _ENTRY.pack(
                 each.transaction_id,
