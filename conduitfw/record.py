@@ -145,8 +145,8 @@ class Flow:
     """One client-server pair of ports. See `_FIELDS` for the numbers."""
 
     __slots__ = (
-        *_NAMES, "answer_due", "at", "block", "channel", "early", "half", "held", "key", "older_until", "ordinary", "partial", "place",
-        "resets_due", "reverse_key", "session", "session_bytes", "slot", "turning",
+        *_NAMES, "answer_due", "at", "block", "channel", "early", "half", "held", "key", "older_until", "ordinary",
+        "partial", "place", "resets_due", "reverse_key", "session", "session_bytes", "slot", "turning",
     )  # fmt: skip
 
     state: int

@@ -12,7 +12,7 @@ READS_ONLY = {"functions": "read"}
 
 
 def reload(wire: Wire, **rules: str) -> None:
-    wire.emit(wire.pipeline.swap(tables(**rules), wire.now))
+    wire.swap(tables(**rules))
 
 
 @pytest.mark.parametrize("cut", range(1, len(write())))
@@ -76,7 +76,7 @@ def test_a_session_that_no_rule_allows_ends_at_once() -> None:
     wire.client(write()[:9])
     empty = tables()
     empty._shapes.clear()  # no rule of it is inspected any more
-    wire.emit(wire.pipeline.swap(empty, wire.now))
+    wire.swap(empty)
     assert wire.reset_to_server and wire.reset_to_client
     assert wire.denials == ["policy-changed"]
     assert wire.reads == []
