@@ -1,7 +1,7 @@
 # Two commands do all the set-up they need: `make demo` and `make test`.
 VENV := .venv/bin
 
-.PHONY: demo test lint types tests compiled bench docs evasion fuzz format clean
+.PHONY: demo test lint types tests compiled bench docs evasion fuzz format clean test-vm deb deb-check
 
 demo: ## two zones in network namespaces, real clients and servers, a table of what passed and what did not
 	@tools/setup demo
@@ -29,6 +29,12 @@ bench: ## what it costs, beside the floor of NFQUEUE in the same run: a table, b
 	@tools/setup bench
 	@$(VENV)/python -m bench
 
+VM_TESTS := tests/system tests/kernel
+test-vm: ## the demo and the system tests under Debian's own kernel, in an emulated machine (no KVM needed; about an hour)
+	@tools/setup test
+	@tools/vm $(VENV)/conduitfw demo
+	@tools/vm -t 7200 $(VENV)/python -m pytest -p no:cacheprovider $(VM_TESTS)
+
 docs: ## the generated page
 	$(VENV)/python -m conduitfw.protocols.page >docs/names.md
 
@@ -41,6 +47,12 @@ fuzz: ## what breaks it, looked for by atheris: `make fuzz SECONDS=600`
 	@tools/setup demo
 	@$(VENV)/python -c 'import atheris' 2>/dev/null || $(VENV)/python -m pip install --quiet --group fuzz
 	@$(VENV)/python -m fuzz --seconds $(SECONDS)
+
+deb: ## the Debian package, in build/
+	@tools/deb
+
+deb-check: ## installs it into a bare Debian in a folder, tries it, removes it
+	@tools/deb-check
 
 format: ## what `lint` wants
 	$(VENV)/ruff check --fix .

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from conduitfw.demo.show import Firewall, Stage
+from tests.system.pace import PACE
 from tests.system.test_sessions import MODBUS_READ, MODBUS_WRITE, WITHOUT_TESTS, Start, answered, changed
 
 pytestmark = pytest.mark.system
@@ -23,9 +24,9 @@ BROKEN = changed("functions: read\n", "functions: reed\n")
 
 def until(what: Callable[[], Any], seconds: float = 10.0) -> Any:
     """What it gives as soon as that is something."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PACE
     while not (found := what()):
-        assert time.monotonic() < end, f"not within {seconds} s"
+        assert time.monotonic() < end, f"not within {seconds * PACE} s"
         time.sleep(0.1)
     return found
 
@@ -80,8 +81,8 @@ def test_an_unconfirmed_policy_goes_back_though_control_dies(
     stage: Stage, kept: Firewall, wider: Path, tmp_path: Path
 ) -> None:
     before = digest(kept)
-    done = kept.command("reload", str(wider), "--confirm", "3")
-    assert "goes back by itself in 3 s" in done.stdout
+    done = kept.command("reload", str(wider), "--confirm", str(4 * PACE))
+    assert f"goes back by itself in {4 * PACE:g} s" in done.stdout
     assert answered(stage, MODBUS_WRITE)
     assert kept.status()["policy"]["confirm_within"] is not None
     assert kept.command("reload", str(wider)).returncode == 1  # one at a time
@@ -97,9 +98,9 @@ def test_an_unconfirmed_policy_goes_back_though_control_dies(
 
 def test_a_confirmed_policy_stays(stage: Stage, kept: Firewall, wider: Path, tmp_path: Path) -> None:
     before = digest(kept)
-    assert kept.command("reload", str(wider), "--confirm", "2").returncode == 0
+    assert kept.command("reload", str(wider), "--confirm", str(3 * PACE)).returncode == 0
     assert kept.command("confirm").returncode == 0
-    time.sleep(2.5)
+    time.sleep(3 * PACE)
     assert answered(stage, MODBUS_WRITE)
     until(lambda: len(history(kept, tmp_path)) == 2)
     assert [entry["digest"] for entry in history(kept, tmp_path)] == [digest(kept), before]
@@ -154,7 +155,7 @@ def test_a_killed_firewall_starts_with_the_confirmed_policy(
     before = digest(firewall)
     until(lambda: history(firewall, tmp_path))
     (tmp_path / "policy.yaml").write_text(WIDER)
-    assert firewall.command("reload", "--confirm", "60").returncode == 0
+    assert firewall.command("reload", "--confirm", "600").returncode == 0
     until((tmp_path / "state" / "unconfirmed.json").exists)
     os.kill(firewall.status()["pid"], signal.SIGKILL)
     firewall.process.wait(10)
