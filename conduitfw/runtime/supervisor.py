@@ -406,6 +406,7 @@ class Supervisor:
                     "place": place.index,
                     "pid": place.member.pid if place.member else None,
                     "state": place.member.state.value if place.member else "waiting to start",
+                    "since": place.member.since if place.member else None,  # seconds of CLOCK_MONOTONIC
                     "restarts": place.restarts,
                 }
                 for place in self._pool.places

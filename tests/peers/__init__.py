@@ -11,10 +11,10 @@ from conduitfw.demo.network import TwoZones
 from conduitfw.demo.show import Firewall
 
 
-def libmodbus_server(folder: Path) -> Path:
-    """Compile the server on libmodbus (modbus_server.c) into a folder. Gives the program."""
-    built = folder / "modbus_server"
-    source = Path(__file__).parent / "modbus_server.c"
+def libmodbus_server(folder: Path, name: str = "modbus_server") -> Path:
+    """Compile a server on libmodbus (modbus_server.c, modbus_crowd.c) into a folder. Gives the program."""
+    built = folder / name
+    source = Path(__file__).parent / f"{name}.c"
     words = ["-I/usr/include/modbus", "-o", str(built), str(source), "-lmodbus"]
     subprocess.run(["gcc", "-O1", "-Wall", "-Wextra", "-Werror", *words], check=True)
     return built

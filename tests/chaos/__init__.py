@@ -1,0 +1,1 @@
+"""Faults, counted, under load: `make chaos` (docs/reliability.md), and a short version in every test run."""

@@ -1,0 +1,256 @@
+"""The faults, each with how often it is made by default and what the design promises meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from conduitfw.demo.network import FIREWALL, SCADA
+from tests.chaos.bench import CLOSED, PLC, POLICY, SESSIONS, Bench
+
+EVERY = tuple(str(session["name"]) for session in SESSIONS)
+# Gives after each repetition how long it took until all was as before (seconds), or None where that means nothing.
+Make = Callable[[Bench, int, random.Random], Iterator[float | None]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault. `keeps`: the sessions that may not be lost. `opens`: the static conduit goes on uninspected."""
+
+    name: str
+    what: str
+    count: int
+    short: int  # in the test run
+    make: Make
+    keeps: tuple[str, ...] = EVERY
+    opens: bool = False
+    recovery: str = ""  # what the times mean
+
+
+def _replaced(bench: Bench, pid: int, since: float) -> float:
+    """Seconds until another worker served."""
+    while (worker := bench.firewall.serving())["pid"] == pid:
+        time.sleep(0.005)
+    return float(worker["since"]) - since
+
+
+def worker_kill(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
+    for _ in range(count):
+        time.sleep(dice.uniform(0.02, 0.3))
+        pid = bench.firewall.serving()["pid"]
+        began = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        yield _replaced(bench, pid, began)
+
+
+def worker_stop(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
+    for _ in range(count):
+        time.sleep(dice.uniform(0.3, 1.0))
+        pid = bench.firewall.serving()["pid"]
+        began = time.monotonic()
+        os.kill(pid, signal.SIGSTOP)
+        yield _replaced(bench, pid, began)
+
+
+def control_kill(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
+    for _ in range(count):
+        time.sleep(dice.uniform(0.05, 0.5))
+        pid = bench.firewall.status()["control"]["pid"]
+        began = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        while bench.firewall.status()["control"]["pid"] == pid:
+            time.sleep(0.01)
+        yield time.monotonic() - began
+
+
+def control_stop(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
+    for _ in range(count):
+        pid = bench.firewall.status()["control"]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(2.0)
+        os.kill(pid, signal.SIGCONT)
+        yield None
+
+
+def reload(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
+    bad = bench.folder / "bad.yaml"
+    bad.write_text(POLICY.replace("functions: read", "functions: reed"))
+    for number in range(1, count + 1):
+        refused = number % 10 == 0 or count < 10 and number == count
+        bench.firewall.policy.write_text(POLICY.replace("REVISION", str(number)))
+        began = time.monotonic()
+        answer = bench.firewall.ask("reload", policy=[str(bad if refused else bench.firewall.policy)])
+        assert answer["ok"] is not refused, answer
+        yield time.monotonic() - began
+
+
+def supervisor_kill(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
+    for _ in range(count):
+        time.sleep(dice.uniform(0.5, 1.0))
+        began = time.monotonic()
+        bench.firewall.kill()
+        time.sleep(dice.uniform(0.1, 0.6))  # a service manager's RestartSec
+        bench.firewall.start()
+        yield time.monotonic() - began
+        bench.settle()
+
+
+def restart(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
+    for _ in range(count):
+        time.sleep(dice.uniform(0.5, 1.0))
+        began = time.monotonic()
+        bench.firewall.end()
+        bench.firewall.start()
+        yield time.monotonic() - began
+        bench.settle()
+
+
+_TAMPER = (
+    "nft flush table bridge conduitfw",
+    "nft delete table bridge conduitfw",
+    "nft flush chain bridge conduitfw forward",
+    "nft insert rule bridge conduitfw forward accept",
+    "nft flush ruleset",
+    "iptables-nft -t mangle -F CONDUITFW",
+    "iptables-nft -t mangle -D FORWARD -j CONDUITFW",
+    "sysctl -qw net.bridge.bridge-nf-call-iptables=0",
+)
+
+
+def tamper(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
+    for number in range(count):
+        time.sleep(dice.uniform(0.3, 0.8))
+        before = bench.network.run(FIREWALL, ["nft", "-s", "list", "ruleset"]).stdout
+        command = _TAMPER[number % len(_TAMPER)].split()
+        began = time.monotonic()
+        bench.network.run(FIREWALL, command)
+        while not _as_before(bench, before):
+            assert time.monotonic() - began < 10, f"{' '.join(command)}: nobody put it right"
+            time.sleep(0.05)
+        yield time.monotonic() - began
+
+
+def _as_before(bench: Bench, before: str) -> bool:
+    now = bench.network.run(FIREWALL, ["nft", "-s", "list", "ruleset"]).stdout
+    on = bench.network.run(FIREWALL, ["sysctl", "-n", "net.bridge.bridge-nf-call-iptables"]).stdout.strip()
+    return on == "1" and sorted(now.splitlines()) == sorted(before.splitlines())
+
+
+def freeze(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
+    """The machine stands still: firewall and peers alike."""
+    seconds = 10.0 if count > 1 else 2.0
+    for _ in range(count):
+        stopped = [*bench.peers(), *bench.firewall.processes()]
+        dice.shuffle(stopped)
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        dice.shuffle(stopped)
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        time.sleep(1.0)
+        yield None
+
+
+def disk_full(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
+    ballast = bench.events.parent / "ballast"
+    for _ in range(count):
+        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(65536)):
+                pass
+        with ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"0"):
+                pass
+        time.sleep(2.0)
+        ballast.unlink()
+        time.sleep(1.0)
+        yield None
+
+
+_FLOOD = """
+import itertools, random, socket, sys, time
+from scapy.layers.inet import IP, TCP
+from scapy.packet import Raw
+host, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+sources = sys.argv[4].split(",")
+out = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+packets = [bytes(IP(src=source, dst=host) / TCP(sport=random.randrange(1024, 65000), dport=port, flags="PA", seq=1, ack=1)
+           / Raw(bytes(12))) for source in sources for _ in range(4)]
+end = time.monotonic() + seconds
+for number in itertools.count():
+    try:
+        out.sendto(packets[number % len(packets)], (host, 0))
+    except BlockingIOError:
+        pass
+    if number % 100 == 0 and time.monotonic() > end:
+        break
+print(number)
+"""
+
+
+def flood(bench: Bench, host: str, port: int, seconds: float, sources: list[str]) -> subprocess.Popen[str]:
+    """Packets of no session, as fast as they go, for so long."""
+    words = [sys.executable, "-c", _FLOOD, host, str(port), str(seconds), ",".join(sources)]
+    return bench.network.start(SCADA, words)
+
+
+MANY = [f"10.10.0.{number}" for number in range(128, 254)]
+
+
+def overflow(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
+    """Nobody reads for a moment, and so much comes from many sources that the queue is full."""
+    for _ in range(count):
+        before = _full(bench)
+        stopped = bench.firewall.processes()
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            flood(bench, PLC, 502, 1.0, MANY).wait(30)
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        time.sleep(2.0)
+        assert _full(bench) > before, "the queue was never full"
+        yield None
+
+
+def _full(bench: Bench) -> int:
+    text = bench.network.run(FIREWALL, ["cat", "/proc/net/netfilter/nfnetlink_queue"]).stdout
+    return sum(int(line.split()[5]) for line in text.splitlines())
+
+
+def mixed(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
+    """`count` seconds of all faults that cost no session, in any order."""
+    end = time.monotonic() + count
+    kinds = [fault for fault in FAULTS if fault.keeps == EVERY and fault.name not in ("mixed", "freeze", "overflow")]
+    while time.monotonic() < end:
+        for _ in dice.choice(kinds).make(bench, 1, dice):
+            yield None
+
+
+FAULTS = (
+    Fault("worker-kill", "kill -9 of the worker", 1000, 8, worker_kill, recovery="another serves"),
+    Fault("worker-stop", "SIGSTOP of the worker", 50, 2, worker_stop, recovery="another serves"),
+    Fault("control-kill", "kill -9 of control", 200, 4, control_kill, recovery="control answers"),
+    Fault("control-stop", "SIGSTOP of control for 2 s", 20, 1, control_stop),
+    Fault("reload", "reload, a tenth of them bad policies", 1000, 4, reload, recovery="in force, or refused"),
+    Fault(
+        "supervisor-kill", "kill -9 of the supervisor, started again", 50, 1, supervisor_kill,
+        tuple(set(EVERY) - set(CLOSED)), opens=True, recovery="started again",
+    ),
+    Fault("restart", "stop and start", 50, 1, restart, (), opens=True, recovery="started again"),
+    Fault("tamper", "ruleset flushed, deleted, changed; sysctl at 0", 24, 8, tamper, recovery="put right"),
+    Fault("freeze", "all processes stopped for 10 s, peers too", 3, 1, freeze),
+    Fault("disk-full", "disk full for 2 s", 20, 1, disk_full),
+    Fault("overflow", "queue full", 10, 1, overflow, opens=True),
+    Fault("mixed", "seconds of those that cost no session, in any order", 900, 6, mixed),
+)  # fmt: skip
+BY_NAME = {fault.name: fault for fault in FAULTS}

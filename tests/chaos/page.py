@@ -1,0 +1,72 @@
+"""docs/reliability.md, of the results of a long run."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+from tests.chaos.faults import FAULTS, Fault
+
+HEAD = """# What it survives
+
+Faults made on purpose, under load, and counted. Between two zones with the firewall on a bridge between them: a client
+that polls a Modbus server on libmodbus all the time, one that sends each request (reads, and an allowed write) in two
+pieces, one whose every third request is a forbidden write, one that opens a connection for each forbidden write; a
+DNP3 master that polls an outstation (dnp3py), and one that sends its fragments in two frames with a forbidden restart
+every third time. The Modbus conduit is `fail: closed`, the DNP3 conduit `fail: static`; both `on_deny: reject`.
+
+- **forbidden executed**: requests that no rule names in the servers' own record. On the closed conduit it has to be 0,
+  always. The static conduit is open by address and port while no engine decides: that is what `static` says.
+- **sessions lost**: reset, or without an answer for over 3 s. In brackets: those of sessions that the design keeps.
+- **longest gap**: between two answers of one session that is kept, in ms. What a dead worker had in hand is sent again by
+  TCP, after 200 ms and more.
+- **events lost**: denials that the clients met and the event log does not tell, as the log itself counts them, and those
+  that nobody counted (has to be 0).
+- **memory**: resident, before and after, MB: supervisor, worker, control.
+
+"""
+FOOT = """
+`make chaos` makes all of it again (some hours), `make chaos FAULTS=worker-kill,reload` a part, `make chaos
+COUNTS=worker-kill=100` fewer. The results are kept in reliability.json beside this page. A short version runs in every
+`make test`.
+"""
+
+
+def page(results: dict[str, dict[str, Any]]) -> str:
+    """The whole page."""
+    lines = [
+        "| fault | times | forbidden tried | executed, closed | executed, static | sessions lost | longest gap, ms "
+        "| back after (median, 99 %, longest), ms | events lost, counted / not | memory, MB |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    lines += [_row(fault, results[fault.name]) for fault in FAULTS if fault.name in results]
+    missing = [fault.name for fault in FAULTS if fault.name not in results]
+    made = sorted({found["date"] for found in results.values()})
+    where = f"Linux {platform.release()}, Python {platform.python_version()}, {os.cpu_count()} processors"
+    tail = [f"Made {made[0]} to {made[-1]} on {where}, which other work shared." if made else "Not made yet."]
+    if missing:
+        tail.append(f"Not yet run: {', '.join(missing)}.")
+    return HEAD + "\n".join([*lines, "", *tail]) + "\n" + FOOT
+
+
+def _row(fault: Fault, found: dict[str, Any]) -> str:
+    kept = [gap for name, gap in found["gaps"].items() if name in fault.keeps] or list(found["gaps"].values())
+    back = "-"
+    if times := found["recovery"]:
+        back = f"{fault.recovery}: " + ", ".join(_ms(times[each]) for each in ("median", "p99", "longest"))
+    memory = "; ".join(f"{before / 1024:.0f}, {after / 1024:.0f}" for before, after in _memory(found))
+    lost = sum(found["lost"].values())
+    return (
+        f"| {fault.what} | {found['count']} | {found['tried']} | {found['executed_closed']} | {found['executed_static']} "
+        f"| {lost} ({found['broken']}) | {max(kept) * 1000:.0f} | {back} "
+        f"| {found['lost_counted']} / {found['lost_uncounted']} | {memory} |"
+    )
+
+
+def _memory(found: dict[str, Any]) -> list[list[int]]:
+    return [found["memory"].get(name, [0, 0]) for name in ("supervisor", "worker", "control")]
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.1f}" if seconds < 0.1 else f"{seconds * 1000:.0f}"

@@ -1,0 +1,108 @@
+"""One kind of fault, as often as it is asked for, and what came of it."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from conduitfw.observe.events import WINDOW
+from tests.chaos.bench import Bench
+from tests.chaos.events import Tally
+from tests.chaos.faults import Fault
+
+
+@dataclass
+class Result:
+    """What is kept of a run. Times in seconds, memory in KB."""
+
+    fault: str
+    count: int = 0
+    seconds: float = 0.0
+    answers: int = 0
+    tried: int = 0  # forbidden requests
+    executed_closed: int = 0  # by the server, of a conduit that fails closed
+    executed_static: int = 0
+    lost: dict[str, int] = field(default_factory=dict)  # sessions reset or stuck, by name
+    broken: int = 0  # of these: where the design says none
+    gaps: dict[str, float] = field(default_factory=dict)  # by session
+    recovery: list[float] = field(default_factory=list)
+    denials: int = 0  # answered by the firewall, as the clients saw them
+    told: int = 0  # and in the event log
+    lost_counted: int = 0
+    lost_uncounted: int = 0
+    memory: dict[str, list[int]] = field(default_factory=dict)  # by process: before, after
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON: recoveries as median, 99th percentile and longest."""
+        found = asdict(self)
+        times = sorted(self.recovery)
+        found["recovery"] = (
+            {"median": statistics.median(times), "p99": times[int(len(times) * 0.99)], "longest": times[-1]}
+            if times
+            else None
+        )
+        return found
+
+
+class Runner:
+    """Makes faults on one bench, and takes the figures."""
+
+    def __init__(self, bench: Bench, seed: int = 1) -> None:
+        self._bench = bench
+        self._dice = random.Random(seed)
+        self._tally = Tally(bench.events)
+
+    def run(self, fault: Fault, count: int) -> Result:
+        """Raises AssertionError or TimeoutError where something does not come back."""
+        bench, result = self._bench, Result(fault.name)
+        bench.settle()
+        bench.forbidden()
+        self._quiet()
+        told, lost = self._tally.denials, self._tally.lost
+        memory = bench.firewall.resident()
+        bench.take("loud")
+        began = time.monotonic()
+        for seconds in fault.make(bench, count, self._dice):
+            result.count += 1
+            if seconds is not None:
+                result.recovery.append(seconds)
+            self._take(fault, result)
+        time.sleep(1.0)
+        self._take(fault, result)
+        result.seconds = time.monotonic() - began
+        bench.settle()
+        self._quiet(result)
+        result.told, result.lost_counted = self._tally.denials - told, self._tally.lost - lost
+        result.lost_uncounted = max(0, result.denials - result.told - result.lost_counted)
+        after = bench.firewall.resident()
+        result.memory = {name: [memory[name], after.get(name, 0)] for name in sorted(memory)}
+        if fault.name == "mixed":
+            result.count = count
+        return result
+
+    def _take(self, fault: Fault, result: Result, order: str = "") -> None:
+        self._tally.read()
+        for name, each in self._bench.take(order).items():
+            result.answers += each["answers"]
+            result.tried += each["tried"]
+            result.denials += each["refused"]
+            gone = each["resets"] + each["stuck"]
+            if gone:
+                result.lost[name] = result.lost.get(name, 0) + gone
+                result.broken += gone if name in fault.keeps else 0
+            result.gaps[name] = max(result.gaps.get(name, 0.0), each["gap"])
+        executed = self._bench.forbidden()
+        result.executed_closed += executed["plc"]
+        result.executed_static += executed["rtu"]
+
+    def _quiet(self, result: Result | None = None) -> None:
+        """No forbidden requests until all windows of folded events have ended and are told."""
+        for seconds in (0.5, WINDOW + 1.5):
+            for each in self._bench.take("quiet").values():
+                if result is not None:
+                    result.denials += each["refused"]
+            time.sleep(seconds)
+        self._tally.read()
