@@ -30,7 +30,7 @@ from conduitfw.runtime.supervisor import Settings, Supervisor
 @SOCKET
 @click.option("--events", "events_path", default=DEFAULT_PATH, show_default=True, metavar="FILE",
               help='The event log (JSON lines), or "-" for standard output.')  # fmt: skip
-@click.option("--silence", default=1.0, show_default=True, type=click.FloatRange(0.2, 60.0), metavar="SECONDS",
+@click.option("--silence", default=0.2, show_default=True, type=click.FloatRange(0.2, 60.0), metavar="SECONDS",
               help="A worker without a sign of life for so long is replaced.")  # fmt: skip
 @click.option("--max-flows", default=4096, show_default=True, type=click.IntRange(16, 1_000_000),
               help="Sessions that can be followed at a time (1 KB of memory each).")  # fmt: skip

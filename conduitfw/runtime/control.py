@@ -130,12 +130,15 @@ class Control:
         notices: socket.socket,
         shared: Shared,
         sink: Callable[[], Sink],
+        kernel_counters: Callable[[], dict[str, dict[str, int]]],
     ) -> None:
+        """`kernel_counters` may take its time: it is called in a thread."""
         self._listener = listener
         self._supervisor = supervisor
         self._notices = notices
         self._shared = shared
         self._sink = sink()
+        self._kernel_counters = kernel_counters
         self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
         # Answers to a predecessor's requests may still come: its numbers are not ours.
         self._numbers = itertools.count(int.from_bytes(os.urandom(6), "big"))
@@ -239,6 +242,7 @@ class Control:
             answer = await self._ask("status")
             if answer.get("ok"):
                 answer["status"].update(self._figures())
+                answer["status"]["kernel_counters"] = await asyncio.to_thread(self._kernel_counters)
             return answer
         if request.command == "reload":
             if request.policy and not privileged:

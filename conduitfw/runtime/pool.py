@@ -19,9 +19,9 @@ from conduitfw.runtime import child
 from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, pair, receive, send
 from conduitfw.runtime.shared import Slot
 
-QUICK = 3.0  # seconds: a member that served for less is part of a crash loop
+QUICK = 0.1  # seconds: a member that served for less is part of a crash loop
 WINDOW = 10.0  # seconds in which quick deaths are counted
-PATIENCE = 3  # quick deaths before the next start waits
+PATIENCE = 3  # quick deaths before the next fork waits; whoever is ready serves at once
 LONGEST_WAIT = 1.0  # seconds
 HOPELESS = 8  # quick deaths in the window: no worker can be kept alive
 PROVEN = 1.0  # seconds of service after which one can
@@ -125,12 +125,13 @@ class Pool:
         if self.spare is not None and self._has_died(self.spare, now):
             self.spare = None
         self._parting = [member for member in self._parting if not self._has_gone(member)]
-        if now < self.next_start:
-            return
+        # A crash loop delays forks, never a spare that is there: the queue is served as long as anybody can.
+        late = now < self.next_start
         for place in self.places:
-            if place.member is None:
+            if place.member is None and (self.spare is not None or not late):
                 self._fill(place, Order.TAKE_OVER if place.restarts else Order.SERVE, now)
-        if self.spare is None and not self._exchanging:
+        # A spare prepares itself when nobody waits for the processor to serve.
+        if self.spare is None and not self._exchanging and not late and self.serving:
             self.spare = self._fork(self.tables, now)
 
     def _hear(self, member: Member, now: float) -> bool:

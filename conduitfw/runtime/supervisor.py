@@ -35,7 +35,7 @@ from conduitfw.runtime.shared import Shared
 from conduitfw.runtime.worker import BoundQueue, Inlet, Transmitter, Worker
 
 TICK = 0.05  # seconds
-LATE = 0.3  # seconds between two ticks from which on the supervisor itself was held up
+LATE = 0.12  # seconds between two ticks from which on the supervisor itself was held up
 CONTROL_SILENCE = 30.0  # seconds: control may wait for a slow disk; nothing depends on it
 _REINSTALL_AFTER = 1.0
 CHANGES_TOLD = 1000  # lines of an answer
@@ -60,6 +60,9 @@ class Host(Protocol):
     def describe(self) -> dict[str, Any]:
         """Where it stands, for `status`: bridge, queue numbers, how packets reach the queue."""
 
+    def counters(self) -> dict[str, dict[str, int]]:
+        """The ruleset's counters, for `status`; called in the control process."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -68,7 +71,7 @@ class Settings:
     paths: tuple[str, ...]
     socket_path: str
     workers: int = 1
-    silence: float = 1.0  # seconds without a heartbeat after which a worker is replaced
+    silence: float = 0.2  # seconds without a heartbeat after which a worker is replaced
     max_flows: int = 4096
     remove_on_exit: bool = False
 

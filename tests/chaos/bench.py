@@ -170,9 +170,20 @@ class Bench:
     load: subprocess.Popen[str]
     servers: list[subprocess.Popen[str]] = field(default_factory=list)
     _read: dict[str, int] = field(default_factory=dict)
+    _before: list[Figures] = field(default_factory=list)  # asked for, and not yet taken
 
     def take(self, order: str = "") -> Figures:
         """What came of the sessions since the last time. `order`: quiet or loud, for forbidden requests."""
+        found = self._ask(order)
+        for before in self._before:
+            for name, each in before.items():
+                for what, number in each.items():
+                    now = found[name][what]
+                    found[name][what] = max(now, number) if what == "gap" else now + number
+        self._before.clear()
+        return found
+
+    def _ask(self, order: str = "") -> Figures:
         assert self.load.stdin is not None and self.load.stdout is not None
         self.load.stdin.write(f"{order}\n")
         self.load.stdin.flush()
@@ -199,12 +210,17 @@ class Bench:
         return [self.load.pid, *(server.pid for server in self.servers)]
 
     def settle(self, seconds: float = 20.0) -> None:
-        """Wait until every session is answered again. Raises TimeoutError with those that are not."""
+        """Wait until every session is answered again. Raises TimeoutError with those that are not.
+
+        What came meanwhile is in what `take` gives.
+        """
         deadline = time.monotonic() + seconds
         while True:
-            self.take()
-            time.sleep(0.5)
-            silent = [name for name, each in self.take().items() if not each["answers"] and name != "attacker"]
+            self._before.append(self._ask())
+            time.sleep(0.3)
+            found = self._ask()
+            self._before.append(found)
+            silent = [name for name, each in found.items() if not each["answers"] and name != "attacker"]
             if not silent:
                 return
             if time.monotonic() > deadline:

@@ -63,6 +63,7 @@ class Runner:
         self._quiet()
         told, lost = self._tally.denials, self._tally.lost
         memory = bench.firewall.resident()
+        bench.take()
         bench.take("loud")
         began = time.monotonic()
         for seconds in fault.make(bench, count, self._dice):
@@ -73,8 +74,10 @@ class Runner:
         time.sleep(1.0)
         self._take(fault, result)
         result.seconds = time.monotonic() - began
+        self._take(fault, result, "quiet")
         bench.settle()
-        self._quiet(result)
+        self._take(fault, result)
+        self._quiet()
         result.told, result.lost_counted = self._tally.denials - told, self._tally.lost - lost
         result.lost_uncounted = max(0, result.denials - result.told - result.lost_counted)
         after = bench.firewall.resident()
@@ -98,11 +101,8 @@ class Runner:
         result.executed_closed += executed["plc"]
         result.executed_static += executed["rtu"]
 
-    def _quiet(self, result: Result | None = None) -> None:
+    def _quiet(self) -> None:
         """No forbidden requests until all windows of folded events have ended and are told."""
-        for seconds in (0.5, WINDOW + 1.5):
-            for each in self._bench.take("quiet").values():
-                if result is not None:
-                    result.denials += each["refused"]
-            time.sleep(seconds)
+        self._bench.take("quiet")
+        time.sleep(WINDOW + 1.5)
         self._tally.read()

@@ -61,7 +61,7 @@ class Bench:
         self.listener = control.listen(self.path)
 
         def main() -> None:
-            control.Control(self.listener, end, notices, self.shared, lambda: FileSink(self.seen)).run()
+            control.Control(self.listener, end, notices, self.shared, lambda: FileSink(self.seen), dict).run()
 
         self.start = lambda: child.fork("test-control", main)
         self.pid = self.start()
