@@ -80,17 +80,38 @@ def remove(shape: Shape) -> None:
     load(removal(shape.family))
     if shape.method is Method.MARK:
         for program in _IPTABLES:
-            if _jumps(program):
+            while _jumps(program):  # more than one where somebody had put rules in front of it
                 run([program, "-t", "mangle", "-D", "FORWARD", "-j", _CHAIN])
                 run([f"{program}-restore", "--noflush"], f"*mangle\n:{_CHAIN} - [0:0]\n-X {_CHAIN}\nCOMMIT\n")
 
 
-def counters(family: str) -> dict[str, dict[str, int]]:
-    """The table's counters: name -> packets and bytes. Empty where the table is not loaded."""
+def listing(family: str) -> str:
+    """The table as the kernel has it, without its counts. Raises OSError where there is none."""
+    return run(["nft", "-s", "list", "table", family, TABLE])
+
+
+def mark_rules_stand(shape: Shape) -> bool:
+    """Whether what is marked is queued, and first."""
+    return (shape.family != BRIDGE or calls_on()) and all(
+        _has_rules(program, shape) and _jumps_first(program) for program in _IPTABLES
+    )
+
+
+def calls_on() -> bool:
+    """Whether bridged packets meet iptables. Cheap: two files."""
+    try:
+        return all(path.read_text().strip() == "1" for path in _CALLS)
+    except OSError:
+        return False
+
+
+def counters(family: str, guard: str = "") -> dict[str, dict[str, int]]:
+    """The table's counters, and the guard's: name -> packets and bytes. Empty where the table is not loaded."""
     found: dict[str, dict[str, int]] = {}
-    for each in (family, INET) if family == BRIDGE else (family,):
+    tables = [(family, TABLE)] + ([(family, guard)] if guard else []) + ([(INET, TABLE)] if family == BRIDGE else [])
+    for each, table in tables:
         try:
-            listed = json.loads(run(["nft", "-j", "list", "counters", "table", each, TABLE]))
+            listed = json.loads(run(["nft", "-j", "list", "counters", "table", each, table]))
         except OSError:
             continue
         for entry in listed["nftables"]:
@@ -126,7 +147,7 @@ def _install_mark_rules(shape: Shape) -> None:
         if not _has_rules(program, shape):
             lines = [f":{_CHAIN} - [0:0]", *_rules(shape)]
             run([f"{program}-restore", "--noflush"], "\n".join(["*mangle", *lines, "COMMIT", ""]))
-        if not _jumps(program):
+        if not _jumps_first(program):
             run([program, "-t", "mangle", "-I", "FORWARD", "1", "-j", _CHAIN])
 
 
@@ -136,6 +157,15 @@ def _has_rules(program: str, shape: Shape) -> bool:
     except OSError:
         return False
     return listed == [f"-N {_CHAIN}", *_rules(shape)]
+
+
+def _jumps_first(program: str) -> bool:
+    """Nothing in front of our jump may accept what is to be queued."""
+    try:
+        listed = run([program, "-t", "mangle", "-S", "FORWARD"]).splitlines()
+    except OSError:
+        return False
+    return listed[1:2] == [f"-A FORWARD -j {_CHAIN}"]
 
 
 def _jumps(program: str) -> bool:

@@ -69,6 +69,13 @@ ENGINE: dict[EngineKind, tuple[str, str, str, int, str]] = {
         "What a rollback and the next boot need could not be written to the state directory.",
     ),
     EngineKind.RULESET_FAILED: ("alert", "configuration", "error", 2, "The kernel refused a ruleset."),
+    EngineKind.RULESET_RESTORED: (
+        "alert",
+        "configuration",
+        "change",
+        2,
+        "Somebody changed the ruleset or what leads to the queue; it was loaded again.",
+    ),
     EngineKind.EVENTS_LOST: ("event", "process", "error", 4, "Events were lost on their way here; verdicts were not."),
 }
 

@@ -43,7 +43,10 @@ class Folding:
         self._known: dict[tuple[object, ...], _Folded] = {}  # in order of their first
 
     def take(self, notice: FlowNotice) -> list[dict[str, Any]]:
-        """The documents to write now: none where an equal denial was written within the window."""
+        """The documents to write now: none where an equal denial was written within the window.
+
+        The last one is this denial's; those before it stand for others (`conduitfw.repeated` says how many).
+        """
         key = (
             notice.conduit,
             notice.client,
@@ -99,7 +102,8 @@ class EventLog:
         self._torn = False  # the last line was cut by a full disk
         self._written = self._unwritten = self._folded = 0
         self._lost = 0  # on their way here, as last told by `tick`
-        self._told = 0  # events lost that the log speaks of already
+        self._lost_told = self._unwritten_told = 0  # of them the log speaks already
+        self._settled = 0
         self._open()
 
     # --- the sink ---------------------------------------------------------------------------------
@@ -120,12 +124,17 @@ class EventLog:
         self._follow()
         for found in self._folding.expire(time.monotonic()):
             self._write(found)
-        missing = self._lost + self._unwritten - self._told
+        lost, unwritten = self._lost, self._unwritten
+        missing = lost - self._lost_told + unwritten - self._unwritten_told
         if missing > 0:
-            told = self._lost + self._unwritten
-            detail = {"lost": missing, "on_the_way": self._lost, "unwritten": self._unwritten}
+            detail = {
+                "lost": missing,
+                "on_the_way": lost - self._lost_told,
+                "unwritten": unwritten - self._unwritten_told,
+            }
             if self._write(document(EngineNotice(EngineKind.EVENTS_LOST, time.monotonic(), detail)), counts=False):
-                self._told = told
+                self._settled += unwritten - self._unwritten_told
+                self._lost_told, self._unwritten_told = lost, unwritten
 
     def reopen(self) -> None:
         """Begin a new file where the old one was moved away (logrotate)."""
@@ -145,6 +154,16 @@ class EventLog:
     def figures(self) -> dict[str, int]:
         """Counters for `status`. `folded` are counted in other events; `unwritten` are lost."""
         return {"written": self._written, "folded": self._folded, "unwritten": self._unwritten}
+
+    @property
+    def settled(self) -> int:
+        """How many of the events that it took are written (also as repetitions), or told as lost."""
+        return self._settled
+
+    @property
+    def losses_told(self) -> int:
+        """How many of the events that were lost on their way here the log speaks of."""
+        return self._lost_told
 
     # --- the file ---------------------------------------------------------------------------------
 
@@ -175,6 +194,7 @@ class EventLog:
                 self.reopen()
 
     def _write(self, found: dict[str, Any], *, counts: bool = True) -> bool:
+        events = found["conduitfw"].get("repeated", 1) if counts else 0
         line = (b"\n" if self._torn else b"") + _encode(found) + b"\n"
         if self._descriptor < 0:
             self._open()
@@ -185,8 +205,9 @@ class EventLog:
         if done == len(line):
             self._torn = False
             self._written += counts
+            self._settled += events
             return True
         if done:
             self._torn = True
-        self._unwritten += counts
+        self._unwritten += events
         return False

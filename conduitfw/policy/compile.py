@@ -10,6 +10,7 @@ A pair of addresses is found by tuple space search: for each pair of prefix leng
 from __future__ import annotations
 
 import datetime
+import zlib
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 
@@ -79,7 +80,7 @@ class Channel:
     ) -> None:
         """`rules` of one conduit and one protocol, in the policy's order; packed addresses.
 
-        `tags`: of the server; `stamp`: tells this policy from another.
+        `tags`: of the server; `stamp`: tells these rules from others.
         """
         self.conduit = conduit
         self.stamp = stamp
@@ -280,7 +281,7 @@ class Tables:
         self._shapes: dict[_Shape, dict[_Place, list[int]]] = {}
         self._rules = policy.rules
         self._channels: dict[tuple[int, bytes, bytes, int], Channel | None] = {}
-        self._stamp = int(policy.digest[:8], 16) if policy.digest else 0
+        self._stamps: dict[tuple[int, ...], int] = {}
         tags: dict[tuple[bytes, str], list[Tag]] = {}
         for tag in policy.tags:
             tags.setdefault((tag.server.packed, tag.protocol.name), []).append(tag)
@@ -336,7 +337,16 @@ class Tables:
             if rule.inspection is not None and rule.conduit == first.conduit and rule.allow == first.allow
         )
         tags = self._tags.get((server, first.allow))
-        return Channel(conduit, PROTOCOLS[first.allow], alike, client, server, tags, self._stamp)
+        return Channel(conduit, PROTOCOLS[first.allow], alike, client, server, tags, self._stamp(alike))
+
+    def _stamp(self, rules: tuple[tuple[Rule, Inspection], ...]) -> int:
+        """What tells these rules from others: the same in every policy that has them unchanged, 32 bits."""
+        names = tuple(rule.index for rule, _ in rules)
+        stamp = self._stamps.get(names)
+        if stamp is None:
+            said = [(rule.name, rule.clients, rule.servers, rule.transport, rule.ports, each) for rule, each in rules]
+            stamp = self._stamps[names] = zlib.crc32(repr(said).encode())
+        return stamp
 
 
 def compile_policy(policy: Policy) -> Tables:

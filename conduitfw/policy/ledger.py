@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import struct
 import zlib
+from collections.abc import Iterator
 from copy import copy, deepcopy
 from hashlib import blake2b
 
@@ -17,6 +18,7 @@ Memory = bytearray | mmap.mmap
 
 KEY_SIZE = 8
 VALUES, RATES = 16384, 4096  # entries
+_STRIDE = 64  # entries that are looked at at once
 _VALUE = struct.Struct(f"<{KEY_SIZE}s6dHxxI")  # _Value's, in order; and a checksum
 _PARTS = 60  # of a period: a request counts for the period and at most one part more
 _RATE = struct.Struct(f"<{KEY_SIZE}sdq{_PARTS + 1}H")
@@ -31,6 +33,21 @@ _NEVER = float("-inf")
 def key(*parts: object) -> bytes:
     """The key of what these parts say together."""
     return blake2b("\0".join(str(part) for part in parts).encode(), digest_size=KEY_SIZE).digest()
+
+
+def _in_use(memory: Memory, first: int, size: int, count: int, free: list[int]) -> Iterator[int]:
+    """Slots whose key is not zero, the last one first; the others are added to `free`."""
+    nothing, empty = bytes(KEY_SIZE), bytes(size * _STRIDE)
+    for begin in range(count - _STRIDE, -1, -_STRIDE):
+        at = first + begin * size
+        if memory[at : at + size * _STRIDE] == empty:
+            free.extend(range(begin + _STRIDE - 1, begin - 1, -1))
+            continue
+        for slot in range(begin + _STRIDE - 1, begin - 1, -1):
+            if memory[first + slot * size : first + slot * size + KEY_SIZE] == nothing:
+                free.append(slot)
+            else:
+                yield slot
 
 
 class _Uses:
@@ -100,25 +117,29 @@ class Ledger:
         self._adopt(fresh=memory is None)
 
     def _adopt(self, *, fresh: bool) -> None:
-        nothing = bytes(KEY_SIZE)
-        if fresh or not bytes(self._memory).strip(b"\0"):
+        """Read what is there. A standby does it while packets wait: what was never used costs one comparison."""
+        memory = self._memory
+        if fresh:
             self._free_values, self._free_uses = list(range(VALUES)), list(range(RATES))
             return
-        for slot in range(VALUES - 1, -1, -1):
+        for slot in _in_use(memory, 0, _VALUE.size, VALUES, self._free_values):
             at = slot * _VALUE.size
-            name, *fields, check = _VALUE.unpack_from(self._memory, at)
-            if name != nothing and check == zlib.crc32(self._memory[at : at + _VALUE.size - 4]):
+            name, *fields, check = _VALUE.unpack_from(memory, at)
+            if check == zlib.crc32(memory[at : at + _VALUE.size - 4]):
                 self._values[name] = _Value(slot, *fields)
             else:
                 self._free_values.append(slot)
-        for slot in range(RATES - 1, -1, -1):
+        for slot in _in_use(memory, _RATES_AT, _RATE_SIZE, RATES, self._free_uses):
             at = _RATES_AT + slot * _RATE_SIZE
-            name, period, latest, *counts = _RATE.unpack_from(self._memory, at)
-            check = int.from_bytes(self._memory[at + _RATE.size : at + _RATE.size + 4], "little")
-            if name != nothing and check == zlib.crc32(self._memory[at : at + _RATE.size]):
+            name, period, latest, *counts = _RATE.unpack_from(memory, at)
+            check = int.from_bytes(memory[at + _RATE.size : at + _RATE.size + 4], "little")
+            if check == zlib.crc32(memory[at : at + _RATE.size]):
                 self._uses[name] = _Uses(slot, period, latest, counts)
             else:
                 self._free_uses.append(slot)
+        # Slots are taken from the last one down: of those that were used equally long ago, the first taken goes first.
+        self._free_values.reverse()
+        self._free_uses.reverse()
         self._uses = dict(sorted(self._uses.items(), key=lambda each: each[1].until))
 
     # --- trying ---------------------------------------------------------------------------------------

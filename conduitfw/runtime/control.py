@@ -139,6 +139,12 @@ class Control:
         self._shared = shared
         self._sink = sink()
         self._kernel_counters = kernel_counters
+        counters = shared.control.counters
+        # What a predecessor had taken and not written died with it.
+        counters[Counter.NOTICES_LOST] += max(0, counters[Counter.TAKEN] - counters[Counter.SETTLED])
+        counters[Counter.TAKEN] = counters[Counter.SETTLED]
+        self._settled_before = counters[Counter.SETTLED]
+        self._told_before = counters[Counter.LOSSES_TOLD]
         self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
         # Answers to a predecessor's requests may still come: its numbers are not ours.
         self._numbers = itertools.count(int.from_bytes(os.urandom(6), "big"))
@@ -149,7 +155,6 @@ class Control:
         runner, self._loop_name = _runner()
         with contextlib.suppress(asyncio.CancelledError):
             runner(self._main())
-        self._sink.close()
 
     async def _main(self) -> None:
         loop = asyncio.get_running_loop()
@@ -164,24 +169,38 @@ class Control:
             self._sink.put(EngineNotice(EngineKind.EVENT_LOOP, time.monotonic(), detail))
         while not self._finished.is_set():
             self._shared.control.beat(time.monotonic())
-            self._sink.tick(self._shared.notices_lost)
+            self._sink.tick(self._shared.notices_lost - self._told_before)
+            self._settle()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._finished.wait(), TICK)
         self._hear_notices()
+        self._sink.close()
+        self._settle()
 
     # --- events -----------------------------------------------------------------------------------
 
+    def _settle(self) -> None:
+        """Note in shared memory what is safe by now."""
+        counters = self._shared.control.counters
+        counters[Counter.SETTLED] = self._settled_before + self._sink.settled
+        counters[Counter.LOSSES_TOLD] = self._told_before + self._sink.losses_told
+
     def _hear_notices(self) -> None:
+        counters = self._shared.control.counters
         for _ in range(_NOTICES_AT_ONCE):
+            counters[Counter.TAKEN] += 1  # before it is: if this process dies in here, one too many counts as lost
             data = receive(self._notices)
             if not data:
+                counters[Counter.TAKEN] -= 1
                 return
             try:
                 message = decode(data)
             except msgspec.DecodeError:
-                self._shared.control.counters[Counter.NOTICES_LOST] += 1
+                counters[Counter.NOTICES_LOST] += 1
+                counters[Counter.TAKEN] -= 1
                 continue
             self._sink.put(message)
+            self._settle()
 
     # --- the supervisor ---------------------------------------------------------------------------
 

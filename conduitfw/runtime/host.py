@@ -10,8 +10,10 @@ from typing import Any
 from conduitfw.kernel import marks, nft, shut
 from conduitfw.kernel.bridges import find_bridge, ports_of
 from conduitfw.kernel.emit import BridgeEmitter, RouterEmitter
+from conduitfw.kernel.guard import Guard
 from conduitfw.kernel.nfqueue import Queue
-from conduitfw.kernel.ruleset import BRIDGE, INET, Method, Shape, render
+from conduitfw.kernel.ruleset import BRIDGE, INET, Method, Shape, removal, render
+from conduitfw.kernel.watch import Watch
 from conduitfw.policy.load import load_policy
 from conduitfw.policy.model import Policy
 from conduitfw.runtime.candidate import Trial
@@ -28,6 +30,8 @@ class KernelHost:
         self._queue_base = queue_base
         self._shape: Shape | None = None
         self._booted = False
+        self._guard = Guard()
+        self._watch: Watch | None = None
 
     @property
     def shape(self) -> Shape:
@@ -94,16 +98,49 @@ class KernelHost:
 
     def install(self, policy: Policy, *, static: bool) -> None:
         """Load the ruleset in one transaction; raises OSError. `static`: no engine for fail-static conduits."""
+        if self._watch is None:
+            self._watch = Watch(self.shape)
         nft.install(render(policy, self.shape, static=static), self.shape)
         if not self._booted:
             # What was shut at boot is the policy's now. Taking a base chain out drops what waits in every queue of the
             # machine: nothing does yet.
             nft.load(shut.removal())
             self._booted = True
+        self._guard.stand(policy, self.shape)
+        self._watch.remember()
+
+    def watched(self) -> int:
+        """A descriptor: something to read there means that something has changed in nftables."""
+        assert self._watch is not None
+        return self._watch.fileno()
+
+    def disturbance(self) -> tuple[str, str] | None:
+        """What of ours somebody has changed, and who; None where all stands as it was loaded."""
+        assert self._watch is not None
+        who = self._watch.changed()
+        if self._guard.revive():
+            return "the guard", who or "somebody"
+        if who is None and (self.shape.method is Method.STATEMENT or not self._bridge or nft.calls_on()):
+            return None
+        what = self._watch.wrong()
+        return (what, who or "a sysctl") if what else None
+
+    def restore(self, policy: Policy, *, static: bool) -> None:
+        """Load it again over whatever somebody has made of it; raises OSError."""
+        try:
+            self.install(policy, static=static)
+        except OSError:  # a chain of our name that is another's: it goes, and what waits in the queues with it
+            nft.load(removal(self.shape.family))
+            self.install(policy, static=static)
 
     def remove(self) -> None:
         """Take out everything that `install` brought."""
+        self._guard.end()
         nft.remove(self.shape)
+
+    def close(self) -> None:
+        """Let go of what only a living supervisor holds. The ruleset stays."""
+        self._guard.end()
 
     def transmitter(self) -> Transmitter:
         """What sends packets of our own."""
@@ -120,4 +157,4 @@ class KernelHost:
 
     def counters(self) -> dict[str, dict[str, int]]:
         """The ruleset's counters: name -> packets and bytes. Asks nft: nothing for a process that must be on time."""
-        return nft.counters(self.shape.family)
+        return nft.counters(self.shape.family, self._guard.name)

@@ -62,6 +62,7 @@ class EngineKind(enum.Enum):
     POLICY_FALLBACK = "policy-fallback"
     POLICY_NOT_KEPT = "policy-not-kept"
     RULESET_FAILED = "ruleset-failed"
+    RULESET_RESTORED = "ruleset-restored"
     EVENTS_LOST = "events-lost"
 
 
@@ -119,6 +120,14 @@ class Sink(Protocol):
 
     def figures(self) -> dict[str, int]:
         """Counters for `status`."""
+
+    @property
+    def settled(self) -> int:
+        """How many of the events that it took are written, or told as lost: they are safe if this process dies."""
+
+    @property
+    def losses_told(self) -> int:
+        """How many of the events that `tick` was last told to be lost are told of."""
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

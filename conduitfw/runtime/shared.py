@@ -35,6 +35,9 @@ class Counter(enum.IntEnum):
     NOTICES = 9  # events handed to the control process
     NOTICES_LOST = 10  # events that its socket had no room for
     STARTS = 11  # times a process began to serve this slot
+    TAKEN = 12  # control: events that it has taken from its socket ...
+    SETTLED = 13  # ... of these: written, or told as lost. What is missing when control dies is lost, and counted.
+    LOSSES_TOLD = 14  # control: events lost on the way that the log speaks of
 
 
 class Slot:
@@ -99,5 +102,5 @@ class Shared:
 
     @property
     def notices_lost(self) -> int:
-        """Events that found no room on their way to the control process, of all processes."""
-        return sum(int(slot.counters[Counter.NOTICES_LOST]) for slot in (self.supervisor, *self.workers))
+        """Events that found no room on their way to the control process, or died with it."""
+        return sum(int(slot.counters[Counter.NOTICES_LOST]) for slot in (self.supervisor, self.control, *self.workers))

@@ -36,7 +36,9 @@ from conduitfw.runtime.worker import BoundQueue, Inlet, Transmitter, Worker
 
 TICK = 0.05  # seconds
 LATE = 0.12  # seconds between two ticks from which on the supervisor itself was held up
+CONTROL_LIVED = 1.0  # seconds after which its death is no part of a row
 CONTROL_SILENCE = 30.0  # seconds: control may wait for a slow disk; nothing depends on it
+LOOK = 0.1  # seconds between two looks at the ruleset
 _REINSTALL_AFTER = 1.0
 CHANGES_TOLD = 1000  # lines of an answer
 CHANGES_IN_EVENT = 100
@@ -51,11 +53,23 @@ class Host(Protocol):
     def install(self, policy: Policy, *, static: bool) -> None:
         """Load the ruleset in one transaction; raises OSError. `static`: no engine for fail-static conduits."""
 
+    def watched(self) -> int:
+        """A descriptor: something to read there means that somebody has changed something."""
+
+    def disturbance(self) -> tuple[str, str] | None:
+        """What of the ruleset somebody has changed, and who; None where all stands as it was loaded."""
+
+    def restore(self, policy: Policy, *, static: bool) -> None:
+        """Load it again over whatever somebody has made of it; raises OSError."""
+
+    def close(self) -> None:
+        """Let go of what only a living supervisor holds. The ruleset stays."""
+
     def remove(self) -> None:
         """Take out everything that `install` brought."""
 
     def transmitter(self) -> Transmitter:
-        """What sends packets of our own; called in the worker."""
+        """What sends packets of our own: opened once, and used by whoever serves."""
 
     def describe(self) -> dict[str, Any]:
         """Where it stands, for `status`: bridge, queue numbers, how packets reach the queue."""
@@ -103,6 +117,7 @@ class Supervisor:
         self._started = self._policy_since = time.time()
         self._static = False  # whether the static ruleset is loaded
         self._retry_static = 0.0
+        self._next_look = 0.0  # at the ruleset
         self._announced = False
         self._stopping: int | None = None  # the request that asked for it; -1: a signal
         self._reload: Reload | None = None
@@ -111,7 +126,8 @@ class Supervisor:
         self._reload_back = ""  # why it is a going back, or ""
         self._control_pid = 0
         self._control_restarts = -1
-        self._control_next = 0.0
+        self._control_next = self._control_since = 0.0
+        self._control_deaths = 0  # of control, each soon after its start
 
     def run(self) -> None:
         """Enforce until told to stop. Raises OSError where it cannot begin (queue taken, ruleset refused)."""
@@ -119,6 +135,9 @@ class Supervisor:
         try:
             self._inlet = Inlet()
             self._queues = self._host.bind(self._inlet)
+            # One for all workers: the kernel takes tens of milliseconds to close a packet socket, and a dead worker
+            # that held the last descriptor of one could not be buried until then.
+            self._transmitter = self._host.transmitter()
             self._host.install(self._policy, static=False)
             self._shared = Shared(self._settings.workers)
             self._flow_memory = mmap(-1, FlowTable.memory_size(self._settings.max_flows), MAP_SHARED | MAP_ANONYMOUS)
@@ -153,7 +172,7 @@ class Supervisor:
             self._ledger_memory,
             self._shared.workers,
             self._notices,
-            self._host.transmitter(),
+            self._transmitter,
         )
         privileges.keep_only(privileges.NET_ADMIN, become_nobody=True)
         privileges.start_nothing()
@@ -178,9 +197,14 @@ class Supervisor:
                 return
             self._control_pid = 0
             self._notifier.engine(EngineKind.CONTROL_DEATH, ended=ended)
-            self._control_next = now + min(5.0, 0.05 * 2 ** min(self._control_restarts, 7))
+            # One that lived for a while was killed; one that dies again and again is given time.
+            self._control_deaths = 0 if now - self._control_since > CONTROL_LIVED else self._control_deaths + 1
+            self._control_next = now + (
+                min(5.0, 0.05 * 2 ** min(self._control_deaths, 7)) if self._control_deaths else 0
+            )
         if now >= self._control_next:
             slot.beat(now)
+            self._control_since = now
             self._control_restarts += 1
             self._control_pid = child.fork("cfw-control", self._run_control)
 
@@ -243,7 +267,24 @@ class Supervisor:
             self._begin_reload(-1, before.paths, "nobody", ready=before.trial, back="it was not confirmed in time")
         self._keeping.step(now)
         self._choose_ruleset(now)
+        self._keep_ruleset(now)
         self._manager.tick(now)
+
+    def _keep_ruleset(self, now: float) -> None:
+        """Whoever changes or empties the ruleset finds it put right, and is told of (DESIGN.md, 3)."""
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK
+        try:
+            if (found := self._host.disturbance()) is None:
+                return
+            self._host.restore(self._policy, static=self._static)
+        except OSError as error:
+            self._next_look = now + _REINSTALL_AFTER
+            self._notifier.engine(EngineKind.RULESET_FAILED, error=str(error))
+            return
+        what, who = found
+        self._notifier.engine(EngineKind.RULESET_RESTORED, what=what, who=who)
 
     def _choose_ruleset(self, now: float) -> None:
         """Static rules for fail-static conduits while no worker can be kept alive (DESIGN.md, 4)."""
@@ -441,6 +482,8 @@ class Supervisor:
         self._notifier.engine(EngineKind.ENGINE_STOP, by=by)
         if self._settings.remove_on_exit:
             self._host.remove()
+        else:
+            self._host.close()
         self._reply(
             self._stopping if self._stopping is not None else -1, ok=True, removed=self._settings.remove_on_exit
         )

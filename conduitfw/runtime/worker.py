@@ -119,7 +119,7 @@ class Worker:
         send(orders, Report.LEFT)
 
     def _warm_up(self) -> None:
-        """Map what is needed at the order to serve: a page that is touched for the first time costs as much as a packet."""
+        """Touch what is needed at the order to serve: a page costs as much as a packet for the first time."""
         for memory in (self._flow_memory, self._ledger_memory):
             bytes(memory[:: mmap.PAGESIZE])
         scratch = FlowTable(bytearray(FlowTable.memory_size(16)))

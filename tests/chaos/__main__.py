@@ -38,7 +38,7 @@ def main() -> int:
         print(f"{name}: {fault.what}, {count} times, seed {chosen.seed}", file=sys.stderr, flush=True)
         with bench() as running:
             try:
-                found = Runner(running, chosen.seed).run(fault, count).plain()
+                found = Runner(running, chosen.seed).counted(fault, count).plain()
             except (AssertionError, TimeoutError, OSError) as error:
                 print(f"  {type(error).__name__}: {error}", file=sys.stderr)
                 print((running.folder / "run.log").read_text()[-2000:], file=sys.stderr)

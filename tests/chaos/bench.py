@@ -62,7 +62,6 @@ SESSIONS = [
     {"name": "DNP3 polls", "kind": "dnp3", "source": HMI, "host": RTU, "port": 20000, "every": 0.03},
     {"name": "DNP3 some denied", "kind": "dnp3-mixed", "source": HMI, "host": RTU, "port": 20001, "every": 0.03},
 ]
-CLOSED = ("polls", "cut requests", "some denied", "attacker")
 Figures = dict[str, dict[str, Any]]
 
 
@@ -238,7 +237,9 @@ def bench() -> Iterator[Bench]:
         stack.callback(lambda: subprocess.run(["umount", "-l", str(log)], check=True))
         network = stack.enter_context(TwoZones())
         servers = [
-            network.start(CELL, [str(libmodbus_server(folder, "modbus_crowd")), PLC, "502", str(folder / "plc.record")]),
+            network.start(
+                CELL, [str(libmodbus_server(folder, "modbus_crowd")), PLC, "502", str(folder / "plc.record")]
+            ),
         ]
         for port in ("20000", "20001"):  # an outstation has one master
             words = ["-m", "conduitfw.demo.servers", "dnp3", RTU, port, str(folder / "rtu.record")]
@@ -251,7 +252,9 @@ def bench() -> Iterator[Bench]:
         firewall = Firewall(network, folder, events)
         stack.callback(firewall.log.close)
         firewall.start()
-        load = network.start(SCADA, [sys.executable, "-m", "tests.chaos.load", json.dumps(SESSIONS)], stderr=firewall.log)
+        load = network.start(
+            SCADA, [sys.executable, "-m", "tests.chaos.load", json.dumps(SESSIONS)], stderr=firewall.log
+        )
         yield (found := Bench(network, folder, events, firewall, load, servers))
         if found.firewall.process.poll() is None:
             found.firewall.end()

@@ -2,9 +2,10 @@
 
 `python -m tests.chaos.load SESSIONS` runs in the clients' zone. SESSIONS is JSON: a list of {"name", "kind", "source",
 "host", "port", "every": seconds}. A line on standard input asks for the figures since the last one ("quiet" also ends,
-"loud" begins forbidden requests); the answer is a line of JSON: by session `answers`, `refused` (answered with an exception, as a denied request should be), `resets`, `stuck` (no answer
-for PATIENCE seconds), `unconnected` (tries to connect that failed), `gap` (the longest time between two answers, in
-seconds), `tried` (forbidden requests sent), `taken` (of these: answered as if the server had executed them).
+"loud" begins forbidden requests). The answer is a line of JSON, by session: `answers`; `refused`, answered with an
+exception, as a denied request should be; `resets`; `stuck`, no answer for PATIENCE seconds; `unconnected`, tries to
+connect that failed; `gap`, the longest time between two answers, in seconds; `tried`, forbidden requests sent; `taken`,
+of these: answered as if the server had executed them.
 """
 
 from __future__ import annotations

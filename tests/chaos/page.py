@@ -19,10 +19,10 @@ every third time. The Modbus conduit is `fail: closed`, the DNP3 conduit `fail: 
 - **forbidden executed**: requests that no rule names in the servers' own record. On the closed conduit it has to be 0,
   always. The static conduit is open by address and port while no engine decides: that is what `static` says.
 - **sessions lost**: reset, or without an answer for over 3 s. In brackets: those of sessions that the design keeps.
-- **longest gap**: between two answers of one session that is kept, in ms. What a dead worker had in hand is sent again by
-  TCP, after 200 ms and more.
-- **events lost**: denials that the clients met and the event log does not tell, as the log itself counts them, and those
-  that nobody counted (has to be 0).
+- **longest gap**: between two answers of one session that is kept, in ms. What a dead worker had in hand is sent again
+  by TCP, after 200 ms and more.
+- **events lost**: denials that the clients met and the event log does not tell, as the log itself counts them, and
+  those that nobody counted (has to be 0).
 - **memory**: resident, before and after, MB: supervisor, worker, control.
 
 """
@@ -58,7 +58,8 @@ def _row(fault: Fault, found: dict[str, Any]) -> str:
     memory = "; ".join(f"{before / 1024:.0f}, {after / 1024:.0f}" for before, after in _memory(found))
     lost = sum(found["lost"].values())
     return (
-        f"| {fault.what} | {found['count']} | {found['tried']} | {found['executed_closed']} | {found['executed_static']} "
+        f"| {fault.what} | {found['count']} | {found['tried']} "
+        f"| {found['executed_closed']} | {found['executed_static']} "
         f"| {lost} ({found['broken']}) | {max(kept) * 1000:.0f} | {back} "
         f"| {found['lost_counted']} / {found['lost_uncounted']} | {memory} |"
     )

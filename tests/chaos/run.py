@@ -55,13 +55,22 @@ class Runner:
         self._dice = random.Random(seed)
         self._tally = Tally(bench.events)
 
+    def counted(self, fault: Fault, count: int) -> Result:
+        """`run`, and what the event log tells of it."""
+        self._bench.settle()
+        self.quiet()
+        told, lost = self._tally.denials, self._tally.lost
+        result = self.run(fault, count)
+        self.quiet()
+        result.told, result.lost_counted = self._tally.denials - told, self._tally.lost - lost
+        result.lost_uncounted = max(0, result.denials - result.told - result.lost_counted)
+        return result
+
     def run(self, fault: Fault, count: int) -> Result:
         """Raises AssertionError or TimeoutError where something does not come back."""
         bench, result = self._bench, Result(fault.name)
         bench.settle()
         bench.forbidden()
-        self._quiet()
-        told, lost = self._tally.denials, self._tally.lost
         memory = bench.firewall.resident()
         bench.take()
         bench.take("loud")
@@ -77,9 +86,6 @@ class Runner:
         self._take(fault, result, "quiet")
         bench.settle()
         self._take(fault, result)
-        self._quiet()
-        result.told, result.lost_counted = self._tally.denials - told, self._tally.lost - lost
-        result.lost_uncounted = max(0, result.denials - result.told - result.lost_counted)
         after = bench.firewall.resident()
         result.memory = {name: [memory[name], after.get(name, 0)] for name in sorted(memory)}
         if fault.name == "mixed":
@@ -101,7 +107,11 @@ class Runner:
         result.executed_closed += executed["plc"]
         result.executed_static += executed["rtu"]
 
-    def _quiet(self) -> None:
+    def unaccounted(self, denials: int) -> int:
+        """Of so many denials, those that the log neither tells nor counts as lost."""
+        return max(0, denials - self._tally.denials - self._tally.lost)
+
+    def quiet(self) -> None:
         """No forbidden requests until all windows of folded events have ended and are told."""
         self._bench.take("quiet")
         time.sleep(WINDOW + 1.5)
