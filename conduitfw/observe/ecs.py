@@ -69,6 +69,13 @@ ENGINE: dict[EngineKind, tuple[str, str, str, int, str]] = {
         "What a rollback and the next boot need could not be written to the state directory.",
     ),
     EngineKind.RULESET_FAILED: ("alert", "configuration", "error", 2, "The kernel refused a ruleset."),
+    EngineKind.QUARANTINE: (
+        "alert",
+        "intrusion_detection",
+        "denied",
+        2,
+        "Workers died of packets that begin a session: their like is dropped for a while.",
+    ),
     EngineKind.RULESET_RESTORED: (
         "alert",
         "configuration",

@@ -61,6 +61,7 @@ class EngineKind(enum.Enum):
     POLICY_WENT_BACK = "policy-went-back"
     POLICY_FALLBACK = "policy-fallback"
     POLICY_NOT_KEPT = "policy-not-kept"
+    QUARANTINE = "quarantine"
     RULESET_FAILED = "ruleset-failed"
     RULESET_RESTORED = "ruleset-restored"
     EVENTS_LOST = "events-lost"

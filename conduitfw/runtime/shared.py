@@ -14,10 +14,13 @@ import struct
 
 import msgspec
 
-SLOT_SIZE = 8192
-_BLOCK_AT = 1024  # within a slot: sequence (odd: being written), length, bytes
+SLOT_SIZE = 16384
+# Within a slot: heartbeat and counters; the packet in hand; a block (sequence, odd: being written; length; bytes); who
+# is in quarantine.
+_HAND_AT, _BLOCK_AT, _QUARANTINE_AT = 512, 1024, 8192
 _BLOCK_HEAD = 16
-_BLOCK_ROOM = SLOT_SIZE - _BLOCK_AT - _BLOCK_HEAD
+_BLOCK_ROOM = _QUARANTINE_AT - _BLOCK_AT - _BLOCK_HEAD
+HAND_ROOM = 128  # bytes of the packet in hand
 _BLOCK = struct.Struct("=QQ")
 
 
@@ -38,6 +41,7 @@ class Counter(enum.IntEnum):
     TAKEN = 12  # control: events that it has taken from its socket ...
     SETTLED = 13  # ... of these: written, or told as lost. What is missing when control dies is lost, and counted.
     LOSSES_TOLD = 14  # control: events lost on the way that the log speaks of
+    QUARANTINED = 15  # packets dropped because their like has killed workers
 
 
 class Slot:
@@ -47,8 +51,11 @@ class Slot:
         """`view`: SLOT_SIZE bytes."""
         self._heartbeat = view[:8].cast("d")
         # A plain sequence of 64-bit numbers, so that the packet path can say counters[PACKETS] += 1.
-        self.counters = view[:_BLOCK_AT].cast("Q")
-        self._block = view[_BLOCK_AT:]
+        self.counters = view[:_HAND_AT].cast("Q")
+        # [0]: whether a packet is in hand, [1]: how many of its bytes stand behind.
+        self.hand = view[_HAND_AT:_BLOCK_AT]
+        self._block = view[_BLOCK_AT:_QUARANTINE_AT]
+        self.quarantine = view[_QUARANTINE_AT:]
 
     def beat(self, now: float) -> None:
         """Say that this process lives. `now`: seconds of CLOCK_MONOTONIC."""
@@ -58,6 +65,11 @@ class Slot:
     def heartbeat(self) -> float:
         """When `beat` was last called (seconds of CLOCK_MONOTONIC)."""
         return float(self._heartbeat[0])
+
+    def left_in_hand(self) -> bytes:
+        """The beginning of the packet that a dead predecessor had in hand; b"" where it had none."""
+        hand = self.hand
+        return bytes(hand[2 : 2 + hand[1]]) if hand[0] else b""
 
     def totals(self) -> dict[str, int]:
         """All counters, by their names in small letters."""

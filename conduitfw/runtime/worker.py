@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import mmap
+import os
 import select
 import socket
 import time
@@ -16,12 +17,13 @@ from functools import partial
 from typing import Protocol
 
 from conduitfw.denial import Emission
-from conduitfw.flow import FlowTable, Memory
+from conduitfw.flow import Flow, FlowTable, Memory
 from conduitfw.kernel.marks import VERDICT
 from conduitfw.policy.compile import Tables
 from conduitfw.policy.ledger import Ledger
 from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send
-from conduitfw.runtime.shared import Counter, Slot
+from conduitfw.runtime.quarantine import PATIENCE, QUARANTINE_SECONDS, Place, Quarantine, place_of
+from conduitfw.runtime.shared import HAND_ROOM, Counter, Slot
 from conduitfw.verdict import Pipeline
 
 TICK = 0.1  # seconds: the step of its time-outs
@@ -31,6 +33,7 @@ _ERROR_NOTICE_EVERY = 1.0  # seconds: a packet that makes the engine fail may co
 # Read and written once a packet: plain numbers are looked up faster than members of an enum.
 _PACKETS, _FORWARDED, _CHANGED = int(Counter.PACKETS), int(Counter.FORWARDED), int(Counter.CHANGED)
 _DROPPED, _ERRORS = int(Counter.DROPPED), int(Counter.ENGINE_ERRORS)
+_QUARANTINED = int(Counter.QUARANTINED)
 _SENT, _UNSENT = int(Counter.EMISSIONS), int(Counter.EMISSIONS_FAILED)
 
 
@@ -133,6 +136,7 @@ class Worker:
         now = time.monotonic()
         slot.beat(now)
         slot.counters[Counter.STARTS] += 1
+        self._quarantine = Quarantine(slot.quarantine, now)
         self._base = slot.published()
         if after_death:
             for queue in self._queues:
@@ -141,11 +145,50 @@ class Worker:
         # Only now: as long as the predecessor served, it changed the records.
         ledger = Ledger(self._ledger_memory)
         self._pipeline = Pipeline(self._tables, FlowTable(self._flow_memory), self._notifier.flow, ledger)
+        if after_death:
+            self._look_at_what_killed(now)
         # A policy may have come with us: sessions that it does not allow end here, between two packets.
         # A failure in here opens nothing: flows that it did not reach are looked up anew by their next packet.
         self._timed(partial(self._pipeline.swap, self._tables, now), now)
         self._timed(partial(self._pipeline.tick, now), now)  # what a predecessor's last packet belonged to
         self._inlet.take = self._decide
+        if folder := os.environ.get("CONDUITFW_KILL_POINTS"):  # tests: kill this process where they say
+            from conduitfw.runtime import kill_points
+
+            kill_points.arm(folder, self, self._pipeline)
+
+    def _look_at_what_killed(self, now: float) -> None:
+        """What a predecessor had in hand when it died: again and again is no accident."""
+        head = self._slot.left_in_hand()
+        self._slot.hand[0] = 0
+        place = place_of(head)
+        if place is None:
+            return
+        flow = self._flow_of(place)
+        if flow is not None and flow.deaths:
+            return  # its record was marked, and has counted
+        deaths = self._quarantine.blame(place.name if flow is None else place.key + place.sequence, now)
+        if deaths < PATIENCE:
+            return
+        if flow is not None:
+            self._quarantine.shut_out(place.key, now)
+            self._pipeline.flows.suspects.append(flow)
+        detail = {"source": place.source, "destination": place.destination, "port": place.destination_port}
+        self._notifier.engine(
+            EngineKind.QUARANTINE, **detail, deaths=deaths, seconds=QUARANTINE_SECONDS, packet=head.hex()
+        )
+
+    def _flow_of(self, place: Place) -> Flow | None:
+        flows = self._pipeline.flows
+        return flows.from_client[place.transport].get(place.key) or flows.from_server[place.transport].get(place.key)
+
+    def _is_quarantined(self, payload: bytes, now: float) -> bool:
+        place = place_of(payload)
+        if place is None:
+            return False
+        if self._quarantine.holds(place.key, now):
+            return True
+        return self._quarantine.holds(place.name, now) and self._flow_of(place) is None
 
     def _serve(self, orders: socket.socket) -> None:
         poll = select.poll()
@@ -168,17 +211,35 @@ class Worker:
             if now >= next_tick:
                 next_tick = now + TICK
                 self._timed(partial(self._pipeline.tick, now), now)
+                if self._quarantine.active:
+                    self._quarantine.expire(now)
                 self._publish()
 
     def _decide(self, packet: QueuedPacket) -> None:
         """One packet. Raises nothing: what cannot be decided is dropped, and told."""
         now = time.monotonic()
         counters = self._counters
+        hand, payload = self._slot.hand, packet.payload
+        head = payload[:HAND_ROOM]
+        # If this process dies in here, its successor knows of what.
+        hand[2 : 2 + len(head)] = head
+        hand[1] = len(head)
+        hand[0] = 1
         self._slot.beat(now)
         counters[_PACKETS] += 1
+        if self._quarantine.active and self._is_quarantined(payload, now):
+            counters[_QUARANTINED] += 1
+            counters[_DROPPED] += 1
+            packet.drop()
+        else:
+            self._judge(packet, payload, now)
+        hand[0] = 0
+
+    def _judge(self, packet: QueuedPacket, payload: bytes, now: float) -> None:
+        counters = self._counters
         mark = packet.mark
         try:
-            outcome = self._pipeline.decide(packet.payload, now, packet.ifindex, packet.mac, mark)
+            outcome = self._pipeline.decide(payload, now, packet.ifindex, packet.mac, mark)
         except Exception as error:  # noqa: BLE001
             packet.drop()
             counters[_ERRORS] += 1

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,8 +43,8 @@ zones:
 conduits:
   to-plcs:
     {from: scada, to: plcs, purpose: chaos, owner: tests, fail: closed, on_deny: reject, rules: [
-      {name: reads and one write, allow: modbus, clients: [hmi, ews], servers: plc, functions: read},
-      {name: writes, allow: modbus, clients: hmi, servers: plc, functions: write_multiple_registers,
+      {name: reads, allow: modbus, clients: [hmi, ews], servers: plc, port: [502, 1502], functions: read},
+      {name: writes, allow: modbus, clients: hmi, servers: plc, port: [502, 1502], functions: 16,
        registers: {holding_registers: 100-101}},
       {name: flood, allow: modbus, clients: scada, servers: plc, functions: read}]}
   to-rtus:
@@ -227,7 +227,7 @@ class Bench:
 
 
 @contextmanager
-def bench() -> Iterator[Bench]:
+def bench(sessions: Sequence[dict[str, Any]] = SESSIONS) -> Iterator[Bench]:
     """Everything up, under load, and gone at the end. The event log is on a small file system of its own."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="conduitfw-chaos-")))
@@ -253,7 +253,7 @@ def bench() -> Iterator[Bench]:
         stack.callback(firewall.log.close)
         firewall.start()
         load = network.start(
-            SCADA, [sys.executable, "-m", "tests.chaos.load", json.dumps(SESSIONS)], stderr=firewall.log
+            SCADA, [sys.executable, "-m", "tests.chaos.load", json.dumps(sessions)], stderr=firewall.log
         )
         yield (found := Bench(network, folder, events, firewall, load, servers))
         if found.firewall.process.poll() is None:

@@ -1,0 +1,77 @@
+"""Whose packets are shut out, and for how long."""
+
+from __future__ import annotations
+
+import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+
+from conduitfw.runtime.quarantine import CLOSE, PATIENCE, QUARANTINE_SECONDS, Quarantine, place_of
+from conduitfw.runtime.shared import Shared
+
+SEGMENT = bytes(IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=5, dport=502, seq=0x01020304))
+NAME = bytes((10, 0, 0, 1, 10, 0, 0, 2, 1, 0xF6))
+
+
+def memory() -> memoryview:
+    return Shared(workers=1).workers[0].quarantine
+
+
+class TestPlace:
+    @pytest.mark.parametrize(
+        ("packet", "source", "port", "sequence"),
+        [
+            (SEGMENT, "10.0.0.1", 502, b"\1\2\3\4"),
+            (bytes(IP(src="10.0.0.1", options=b"\x94\4\0\0") / TCP(dport=502, seq=1)), "10.0.0.1", 502, b"\0\0\0\1"),
+            (bytes(IP(src="10.0.0.1", dst="10.0.0.2") / UDP(dport=20000)), "10.0.0.1", 20000, b""),
+            (bytes(IPv6(src="fd00::1", dst="fd00::2") / TCP(dport=502, seq=2)), "fd00::1", 502, b"\0\0\0\2"),
+        ],
+        ids=["TCP", "with IP options", "UDP", "IPv6"],
+    )  # fmt: skip
+    def test_found(self, packet: bytes, source: str, port: int, sequence: bytes) -> None:
+        place = place_of(packet)
+        assert place is not None
+        assert (place.source, place.destination_port, place.sequence) == (source, port, sequence)
+
+    def test_it_is_the_flow_tables_key(self) -> None:
+        place = place_of(SEGMENT)
+        assert place is not None
+        assert (place.key, place.name) == (NAME[:8] + b"\0\5\1\xf6", NAME)
+
+    def test_none_where_there_is_none(self) -> None:
+        for size in range(28):
+            place_of(SEGMENT[:size])  # raises nothing
+            place_of(b"\x60" + bytes(size))
+        assert place_of(SEGMENT[:20]) is None
+        assert place_of(b"\x45" + bytes(30)) is None
+        assert place_of(b"\x4f" + SEGMENT[1:]) is None  # its header would end behind the packet
+
+
+def test_accidents_are_forgiven() -> None:
+    book = Quarantine(memory(), 0.0)
+    assert not book.active
+    for number in range(10):
+        assert book.blame(NAME, number * (CLOSE + 1)) == 1
+    assert not book.holds(NAME, 100.0)
+
+
+def test_who_kills_again_and_again_is_shut_out_for_a_while_also_by_successors() -> None:
+    shared = memory()
+    for death in range(1, PATIENCE + 1):
+        book = Quarantine(shared, float(death))  # each by a worker of its own
+        assert not book.holds(NAME, float(death))
+        assert book.blame(NAME, float(death)) == death
+    assert book.holds(NAME, PATIENCE + QUARANTINE_SECONDS) and not book.holds(NAME[:-1], 1.0)
+    assert Quarantine(shared, 10.0).holds(NAME, 10.0)
+    assert not book.holds(NAME, PATIENCE + QUARANTINE_SECONDS + 1)
+    book.expire(PATIENCE + QUARANTINE_SECONDS + 1)
+    assert not book.active
+    assert not Quarantine(shared, PATIENCE + QUARANTINE_SECONDS + 1).active
+
+
+def test_it_is_bounded_and_forgets_the_oldest() -> None:
+    book = Quarantine(memory(), 0.0)
+    for number in range(1000):
+        book.shut_out(number.to_bytes(4, "big"), number / 100)
+    held = [number for number in range(1000) if book.holds(number.to_bytes(4, "big"), 10.0)]
+    assert held == list(range(1000 - len(held), 1000)) and 10 < len(held) < 100

@@ -1,0 +1,135 @@
+"""Somebody takes the ruleset away: it is put right and told; and meanwhile nothing passes that no engine decided."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conduitfw.demo.network import FIREWALL
+from conduitfw.demo.show import Firewall, Stage
+from tests.system.test_sessions import MODBUS_READ, MODBUS_WRITE, WITHOUT_TESTS, answered, changed
+
+pytestmark = pytest.mark.system
+Start = Callable[..., Firewall]
+
+
+def told(firewall: Firewall) -> list[dict[str, str]]:
+    return [
+        event["conduitfw"]["engine"] for event in firewall.events() if event["event"]["action"] == "ruleset-restored"
+    ]
+
+
+def nft(stage: Stage, command: str) -> str:
+    return stage.network.run(FIREWALL, ["nft", *command.split()]).stdout
+
+
+def guard_owner(firewall: Firewall) -> int:
+    supervisor = firewall.status()["pid"]
+    for child in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
+        if Path(f"/proc/{child}/comm").read_text().strip() == "nft":
+            return int(child)
+    raise AssertionError("nobody owns the guard")
+
+
+def test_what_somebody_changes_is_put_right_and_told(stage: Stage, start: Start) -> None:
+    firewall = start(WITHOUT_TESTS)
+    before = nft(stage, "-s list table bridge conduitfw")
+    for number, command in enumerate(
+        ("flush ruleset", "add element bridge conduitfw opened4 { 10.10.0.0/24 . 10.20.0.0/24 . tcp . 0-65535 }")
+    ):
+        nft(stage, command)
+        began = time.monotonic()
+        while len(told(firewall)) <= number:
+            assert time.monotonic() - began < 10, "nobody noticed"
+            time.sleep(0.05)
+        assert nft(stage, "-s list table bridge conduitfw").split() == before.split()
+    assert [each["what"] for each in told(firewall)] == ["the ruleset"] * 2
+    assert all(each["who"].startswith("nft (process ") for each in told(firewall))
+    assert answered(stage, MODBUS_READ)
+    assert not answered(stage, MODBUS_WRITE)
+
+
+def test_changes_of_others_and_our_own_are_no_disturbance(stage: Stage, start: Start, tmp_path: Path) -> None:
+    firewall = start(WITHOUT_TESTS)
+    policy = tmp_path / "policy.yaml"
+    for text in (changed("functions: read\n", "functions: [read, 16]\n"), WITHOUT_TESTS):
+        policy.write_text(text)
+        assert firewall.command("reload", str(policy)).returncode == 0
+        nft(stage, "add table inet another")
+        nft(stage, "delete table inet another")
+        time.sleep(0.5)
+    assert told(firewall) == []
+
+
+def test_without_a_ruleset_nothing_passes_though_nobody_puts_it_right(stage: Stage, start: Start) -> None:
+    """The supervisor is stopped. That the guard holds is shown by what happens without it."""
+    firewall = start(WITHOUT_TESTS)
+    status = firewall.status()
+    owner = guard_owner(firewall)
+    refused = stage.network.run(
+        FIREWALL, ["nft", "flush", "table", "bridge", f"conduitfw_guard_{status['pid']}"], check=False
+    )
+    assert refused.returncode == 1 and "not permitted" in refused.stderr
+    os.kill(status["pid"], signal.SIGSTOP)
+    try:
+        nft(stage, "flush ruleset")
+        written = len(stage.executed("plc"))
+        for _ in range(3):
+            assert not answered(stage, MODBUS_WRITE)
+        assert stage.executed("plc")[written:] == []
+        counted = json.loads(nft(stage, "-j list counters"))["nftables"]
+        unmarked = [each["counter"]["packets"] for each in counted if each.get("counter", {}).get("name") == "unmarked"]
+        assert len(unmarked) == 1 and unmarked[0] > 0
+        os.kill(owner, signal.SIGKILL)
+        began = time.monotonic()
+        while "conduitfw_guard" in nft(stage, "list tables"):
+            assert time.monotonic() - began < 5
+            time.sleep(0.02)
+        assert answered(stage, MODBUS_WRITE)  # open: this is what the guard prevents
+    finally:
+        os.kill(status["pid"], signal.SIGCONT)
+    began = time.monotonic()
+    while "conduitfw_guard" not in nft(stage, "list tables") or not told(firewall):
+        assert time.monotonic() - began < 10, "nobody put it right"
+        time.sleep(0.05)
+    assert not answered(stage, MODBUS_WRITE)
+    assert answered(stage, MODBUS_READ)
+
+
+def test_a_flushed_rule_lets_nothing_slip_past(stage: Stage, start: Start) -> None:
+    """Where the queue is reached by mark, somebody may flush the rule that queues, or turn a sysctl."""
+    firewall = start(WITHOUT_TESTS)
+    status = firewall.status()
+    if status["method"] == "queue statement":
+        pytest.skip("this kernel has nft_queue: the chain queues by itself")
+    os.kill(status["pid"], signal.SIGSTOP)
+    try:
+        for command in (
+            ["iptables-nft", "-t", "mangle", "-F", "CONDUITFW"],
+            ["sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0"],
+        ):
+            stage.network.run(FIREWALL, command)
+            assert not answered(stage, MODBUS_READ)
+    finally:
+        os.kill(status["pid"], signal.SIGCONT)
+    began = time.monotonic()
+    while len(told(firewall)) < 1:
+        assert time.monotonic() - began < 10, "nobody put it right"
+        time.sleep(0.05)
+    assert answered(stage, MODBUS_READ)
+
+
+def test_where_nothing_is_enforced_the_guard_stops_nothing(stage: Stage, start: Start) -> None:
+    firewall = start(changed("    fail: closed\n", "    fail: closed\n    mode: monitor\n"))
+    os.kill(firewall.status()["pid"], signal.SIGSTOP)
+    try:
+        nft(stage, "flush ruleset")
+        assert answered(stage, MODBUS_READ)
+    finally:
+        os.kill(int(firewall.process.pid), signal.SIGCONT)
