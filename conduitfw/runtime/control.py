@@ -130,15 +130,12 @@ class Control:
         notices: socket.socket,
         shared: Shared,
         sink: Callable[[], Sink],
-        kernel_counters: Callable[[], dict[str, dict[str, int]]],
     ) -> None:
-        """`kernel_counters` may take its time: it is called in a thread."""
         self._listener = listener
         self._supervisor = supervisor
         self._notices = notices
         self._shared = shared
         self._sink = sink()
-        self._kernel_counters = kernel_counters
         counters = shared.control.counters
         # What a predecessor had taken and not written died with it.
         counters[Counter.NOTICES_LOST] += max(0, counters[Counter.TAKEN] - counters[Counter.SETTLED])
@@ -261,7 +258,6 @@ class Control:
             answer = await self._ask("status")
             if answer.get("ok"):
                 answer["status"].update(self._figures())
-                answer["status"]["kernel_counters"] = await asyncio.to_thread(self._kernel_counters)
             return answer
         if request.command == "reload":
             if request.policy and not privileged:

@@ -104,6 +104,11 @@ class Worker:
         self._slots = slots
         self._notices = notices
         self._transmitter = transmitter
+        self._arm: Callable[[Worker, Pipeline], None] | None = None
+        if folder := os.environ.get("CONDUITFW_KILL_POINTS"):  # tests: this process kills itself where they say
+            from conduitfw.runtime import kill_points
+
+            self._arm = partial(kill_points.arm, folder)
 
     def run(self, orders: socket.socket) -> None:
         """Wait for the order to serve, and serve until the order to leave. Runs in the forked process."""
@@ -152,10 +157,8 @@ class Worker:
         self._timed(partial(self._pipeline.swap, self._tables, now), now)
         self._timed(partial(self._pipeline.tick, now), now)  # what a predecessor's last packet belonged to
         self._inlet.take = self._decide
-        if folder := os.environ.get("CONDUITFW_KILL_POINTS"):  # tests: kill this process where they say
-            from conduitfw.runtime import kill_points
-
-            kill_points.arm(folder, self, self._pipeline)
+        if self._arm is not None:
+            self._arm(self, self._pipeline)
 
     def _look_at_what_killed(self, now: float) -> None:
         """What a predecessor had in hand when it died: again and again is no accident."""

@@ -63,7 +63,7 @@ class Bench:
         self.listener = control.listen(self.path)
 
         def main() -> None:
-            control.Control(self.listener, end, notices, self.shared, lambda: FileSink(self.seen), dict).run()
+            control.Control(self.listener, end, notices, self.shared, lambda: FileSink(self.seen)).run()
 
         self.start = lambda: child.fork("test-control", main)
         self.pid = self.start()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -26,8 +27,11 @@ KILLER = 0x4B4C  # its transaction id stands in no other packet of this file
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("points")
+def folder() -> Iterator[Path]:
+    """Workers, who are nobody, take files away there."""
+    with TemporaryDirectory(prefix="conduitfw-points-") as found:
+        Path(found).chmod(0o777)
+        yield Path(found)
 
 
 @pytest.fixture(scope="module")
