@@ -34,6 +34,8 @@ from conduitfw.runtime.supervisor import Settings, Supervisor
               help="A worker without a sign of life for so long is replaced.")  # fmt: skip
 @click.option("--max-flows", default=4096, show_default=True, type=click.IntRange(16, 1_000_000),
               help="Sessions that can be followed at a time (1 KB of memory each).")  # fmt: skip
+@click.option("--flood-limit", default=500, show_default=True, type=click.IntRange(0, 1_000_000), metavar="PACKETS",
+              help="What one source may have inspected per second while a queue is too long; 0: any.")  # fmt: skip
 @click.option("--remove-on-exit", is_flag=True,
               help="Take the ruleset out at the end: what the conduits protected is then open. For tests.")  # fmt: skip
 @STATE
@@ -47,6 +49,7 @@ def run(
     events_path: str,
     silence: float,
     max_flows: int,
+    flood_limit: int,
     remove_on_exit: bool,
     state: str | None,
     as_json: bool,
@@ -75,7 +78,14 @@ def run(
         click.echo(json.dumps({"running": status}) if as_json else _headline(status))
         sys.stdout.flush()
 
-    settings = Settings(paths, socket_path, silence=silence, max_flows=max_flows, remove_on_exit=remove_on_exit)
+    settings = Settings(
+        paths,
+        socket_path,
+        silence=silence,
+        max_flows=max_flows,
+        flood_limit=flood_limit,
+        remove_on_exit=remove_on_exit,
+    )
     try:
         Supervisor(settings, keeping, host, host.examine, lambda: EventLog(events_path), announce).run()
     except OSError as error:

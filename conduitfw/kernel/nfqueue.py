@@ -7,11 +7,13 @@ message asks for an acknowledgement, which whoever reads packets would have to r
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import netfilterqueue
 
@@ -29,7 +31,9 @@ _MESSAGE = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _FIGURES = Path("/proc/net/netfilter/nfnetlink_queue")
 
-LENGTH = 8192  # packets that may wait
+# Packets that may wait: what comes while a worker is replaced. More would only make everybody late in a flood.
+LENGTH = 2048
+BUDGET = 64  # packets decided in one go: then the other queue has its turn, and time-outs and orders
 SOCKET_BYTES = 8 * 1024 * 1024
 
 
@@ -83,6 +87,7 @@ class Queue:
             holder = "" if _line(number) is None else ": another process has it"
             raise OSError(f"queue {number} cannot be bound{holder}") from None
         self._socket = socket.socket(fileno=os.dup(self._queue.get_fd()))
+        self._portion = _Portion(self._socket)
         if fail_open:
             flags = struct.pack(">I", _FAIL_OPEN)
             self._send(_CONFIG, (_CONFIG_MASK, flags), (_CONFIG_FLAGS, flags))
@@ -97,8 +102,9 @@ class Queue:
         self._queue.unbind()
 
     def service(self) -> None:
-        """Have everything decided that has arrived."""
-        self._queue.run(block=False)
+        """Have decided what has arrived, up to BUDGET packets."""
+        self._portion.left = BUDGET
+        self._queue.run_socket(cast(socket.socket, self._portion))  # it calls nothing but recv
 
     def drop_undecided(self) -> None:
         """Drop what a predecessor had received and not decided: all before the first message still in the socket."""
@@ -127,6 +133,21 @@ class Queue:
         for number, value in attributes:
             body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), number) + value
         self._socket.send(_MESSAGE.pack(_MESSAGE.size + len(body), kind, _REQUEST, 0, 0) + body)
+
+
+class _Portion:
+    """A socket that has no more after so many messages: the library would read until nothing comes any more."""
+
+    def __init__(self, inner: socket.socket) -> None:
+        self._receive = inner.recv
+        self.left = 0
+
+    def recv(self, size: int) -> bytes:
+        """One message. Raises BlockingIOError where there is none, or enough."""
+        if self.left <= 0:
+            raise BlockingIOError(errno.EAGAIN, "enough")
+        self.left -= 1
+        return self._receive(size, socket.MSG_DONTWAIT)
 
 
 def _line(number: int) -> list[int] | None:

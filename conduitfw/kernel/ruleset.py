@@ -24,6 +24,8 @@ COUNTERS = {
     "fragment": "IP fragments, which nobody can inspect",
     "server_opens": "connections that the servers' side tried to open",
     "unnamed": "named by no rule",
+    "flooded": "more than one source may have inspected while a queue is too long",
+    "uninspected": "traffic of a static or watched conduit that no engine has decided: it passed",
     "unjudged": "inspected traffic that no engine has decided",
     "routed": "traffic between zones that tried to pass through this machine's own addresses",
     "watched": "unnamed traffic of a conduit that is only monitored: it passed",
@@ -32,9 +34,12 @@ COUNTERS = {
 }
 
 
-def render(policy: Policy, shape: Shape, *, static: bool = False) -> str:
-    """The ruleset as text for `nft -f`. With `static`, no engine is needed for conduits that fail static."""
-    text = _Text(policy, shape, static)
+def render(policy: Policy, shape: Shape, *, static: bool = False, per_source: int = 0) -> str:
+    """The ruleset as text for `nft -f`. With `static`, no engine is needed for conduits that fail static.
+
+    `per_source`: packets per second that one source may have queued; 0: no limit.
+    """
+    text = _Text(policy, shape, static, per_source)
     tables = [(shape.family, text.table())]
     if shape.family == BRIDGE:
         tables.append((INET, text.routed_table()))
@@ -74,8 +79,9 @@ def _comment(text: str) -> str:
 class _Text:
     """The parts of one ruleset."""
 
-    def __init__(self, policy: Policy, shape: Shape, static: bool) -> None:
+    def __init__(self, policy: Policy, shape: Shape, static: bool, per_source: int) -> None:
         self._policy = policy
+        self._per_source = per_source
         self._shape = shape
         self._containers = containers(policy, shape, static)
         self._bridge = shape.family == BRIDGE
@@ -93,7 +99,14 @@ class _Text:
         for each in self._containers:
             body += ["", f"# {each.comment}", f"{each.kind} {each.name} {{", *indent(each.spec)]
             body += [*indent(listed(each.elements)), "}"]
-        for name in ("inspect_closed", "inspect_static", "from_client", "from_server"):
+        for name in (
+            "limit_sources",
+            "inspect_closed",
+            "inspect_static",
+            "inspect_watched",
+            "from_client",
+            "from_server",
+        ):
             skeleton.append(f"chain {name} {{}}")
         for name, hook in self._hooks():
             skeleton += [f"chain {name} {{", f"\t{hook}", "}"]
@@ -144,12 +157,18 @@ class _Text:
     def _chains(self) -> list[str]:
         hooks = dict(self._hooks())
         chains = [
-            ("inspect_closed", "To the engine; never on without its verdict", self._to_queue(marks.QUEUE_CLOSED)),
+            ("limit_sources", "While a queue is too long: nobody may fill it alone", self._limit()),
+            (
+                "inspect_closed",
+                "To the engine; never on without its verdict",
+                ["jump limit_sources", *self._to_queue(marks.QUEUE_CLOSED)],
+            ),
             (
                 "inspect_static",
                 "To the engine; without one, on by address and port",
-                self._to_queue(marks.QUEUE_STATIC),
+                ["jump limit_sources", *self._to_queue(marks.QUEUE_STATIC)],
             ),
+            ("inspect_watched", "To the engine, which stops nothing", self._to_queue(marks.QUEUE_STATIC)),
             ("from_client", "tcp and udp rules, on the way to the server", self._from_client()),
             ("from_server", "and back: answers only", self._from_server()),
             ("prerouting", "Who may speak on which side", [hooks["prerouting"], *self._prerouting()]),
@@ -160,6 +179,15 @@ class _Text:
         for name, comment, rules in chains:
             lines += ["", f"# {comment}", f"chain {name} {{", *indent(rules), "}"]
         return lines
+
+    def _limit(self) -> list[str]:
+        if not self._per_source:
+            return []
+        limit = f"limit rate over {self._per_source}/second burst {self._per_source} packets"
+        return [
+            f"update @sources{version} {{ {proto} saddr {limit} }} counter name flooded drop"
+            for proto, version in (("ip", 4), ("ip6", 6))
+        ]
 
     def _to_queue(self, queue: int) -> list[str]:
         closed = queue == marks.QUEUE_CLOSED
@@ -305,7 +333,10 @@ class _Text:
 
     def _postrouting(self) -> list[str]:
         ours = marks.INSPECT | marks.VERDICT | marks.CLOSED
-        return [f"meta mark & {ours:#x} == {marks.INSPECT | marks.CLOSED:#x} counter name unjudged drop"]
+        return [
+            f"meta mark & {ours:#x} == {marks.INSPECT | marks.CLOSED:#x} counter name unjudged drop",
+            f"meta mark & {ours:#x} == {marks.INSPECT:#x} counter name uninspected",
+        ]
 
 
 __all__ = ["BRIDGE", "COUNTERS", "INET", "TABLE", "Method", "Shape", "removal", "render"]

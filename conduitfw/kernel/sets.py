@@ -72,6 +72,8 @@ class _Sets:
             found.append(Container("set", "untracked", spec, sorted(ports), "Ports that are inspected"))
         for version in (4, 6):
             address = f"ipv{version}_addr"
+            spec = [f"type {address}", "size 65535", "flags dynamic,timeout", "timeout 10s"]
+            found.append(Container("set", f"sources{version}", spec, [], "What each source sends while it is limited"))
             key = f"{address} . {address} . inet_proto . inet_service"
             interval = ["flags interval"]
             pair, quad = [f"type {address} . {address}", *interval], [f"type {key}", *interval]
@@ -176,12 +178,11 @@ class _Sets:
 
     def _inspected(self, version: int) -> list[str]:
         elements: list[str] = []
+        queued = [conduit for conduit in self._policy.conduits if self._goes_to_queue(conduit)]
         for conduits, verdict in (
-            ([c for c in self._policy.conduits if not self._fails_static(c)], "goto inspect_closed"),
-            (
-                [c for c in self._policy.conduits if self._fails_static(c) and self._goes_to_queue(c)],
-                "goto inspect_static",
-            ),
+            ([c for c in queued if not self._fails_static(c)], "goto inspect_closed"),
+            ([c for c in queued if self._fails_static(c) and c.mode != "monitor"], "goto inspect_static"),
+            ([c for c in queued if c.mode == "monitor"], "goto inspect_watched"),
         ):
             rules = [rule for conduit in conduits for rule in conduit.rules if rule.inspection is not None]
             elements += [f"{key} : {verdict}" for key in keys_of(rules, version)]

@@ -86,7 +86,10 @@ def _parts(listed: str) -> Iterator[str]:
         if inside or re.match(r"\t(set|map) ", line):
             inside.append(line)
             if line == "\t}":
-                yield " ".join(sorted(re.split(r"[\s,]+", " ".join(inside))))
+                text = " ".join(inside)
+                if "flags dynamic" in text:  # its elements come and go with packets
+                    text = text.split("elements =")[0]
+                yield " ".join(sorted(re.split(r"[\s,]+", text)))
                 inside = []
         else:
             yield line

@@ -69,6 +69,14 @@ ENGINE: dict[EngineKind, tuple[str, str, str, int, str]] = {
         "What a rollback and the next boot need could not be written to the state directory.",
     ),
     EngineKind.RULESET_FAILED: ("alert", "configuration", "error", 2, "The kernel refused a ruleset."),
+    EngineKind.OVERLOAD: (
+        "alert",
+        "network",
+        "error",
+        3,
+        "More comes than the engine decides: closed conduits drop what finds no room, static ones pass it.",
+    ),
+    EngineKind.OVERLOAD_OVER: ("event", "network", "info", 5, "The queue is short again."),
     EngineKind.QUARANTINE: (
         "alert",
         "intrusion_detection",

@@ -96,11 +96,14 @@ class KernelHost:
             Queue(self._queue_base + marks.QUEUE_STATIC, inlet, fail_open=True),
         )
 
-    def install(self, policy: Policy, *, static: bool) -> None:
-        """Load the ruleset in one transaction; raises OSError. `static`: no engine for fail-static conduits."""
+    def install(self, policy: Policy, *, static: bool, per_source: int = 0) -> None:
+        """Load the ruleset in one transaction; raises OSError. `static`: no engine for fail-static conduits.
+
+        `per_source`: packets per second that one source may have queued; 0: no limit.
+        """
         if self._watch is None:
             self._watch = Watch(self.shape)
-        nft.install(render(policy, self.shape, static=static), self.shape)
+        nft.install(render(policy, self.shape, static=static, per_source=per_source), self.shape)
         if not self._booted:
             # What was shut at boot is the policy's now. Taking a base chain out drops what waits in every queue of the
             # machine: nothing does yet.
@@ -125,13 +128,13 @@ class KernelHost:
         what = self._watch.wrong()
         return (what, who or "a sysctl") if what else None
 
-    def restore(self, policy: Policy, *, static: bool) -> None:
+    def restore(self, policy: Policy, *, static: bool, per_source: int = 0) -> None:
         """Load it again over whatever somebody has made of it; raises OSError."""
         try:
-            self.install(policy, static=static)
+            self.install(policy, static=static, per_source=per_source)
         except OSError:  # a chain of our name that is another's: it goes, and what waits in the queues with it
             nft.load(removal(self.shape.family))
-            self.install(policy, static=static)
+            self.install(policy, static=static, per_source=per_source)
 
     def remove(self) -> None:
         """Take out everything that `install` brought."""

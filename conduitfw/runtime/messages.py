@@ -61,6 +61,8 @@ class EngineKind(enum.Enum):
     POLICY_WENT_BACK = "policy-went-back"
     POLICY_FALLBACK = "policy-fallback"
     POLICY_NOT_KEPT = "policy-not-kept"
+    OVERLOAD = "overload"
+    OVERLOAD_OVER = "overload-over"
     QUARANTINE = "quarantine"
     RULESET_FAILED = "ruleset-failed"
     RULESET_RESTORED = "ruleset-restored"

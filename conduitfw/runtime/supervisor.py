@@ -27,6 +27,7 @@ from conduitfw.policy.model import Policy
 from conduitfw.runtime import child, control, privileges
 from conduitfw.runtime.candidate import Examine, Trial
 from conduitfw.runtime.keeping import InForce, Keeping
+from conduitfw.runtime.load import Load
 from conduitfw.runtime.messages import EngineKind, Notifier, Sink, receive, send, wide_pair
 from conduitfw.runtime.pool import Place, Pool
 from conduitfw.runtime.reload import Reload
@@ -51,8 +52,11 @@ class Host(Protocol):
     def bind(self, inlet: Inlet) -> Sequence[BoundQueue]:
         """Bind the queues; raises OSError where somebody else holds one."""
 
-    def install(self, policy: Policy, *, static: bool) -> None:
-        """Load the ruleset in one transaction; raises OSError. `static`: no engine for fail-static conduits."""
+    def install(self, policy: Policy, *, static: bool, per_source: int = 0) -> None:
+        """Load the ruleset in one transaction; raises OSError. `static`: no engine for fail-static conduits.
+
+        `per_source`: packets per second that one source may have queued; 0: no limit.
+        """
 
     def watched(self) -> int:
         """A descriptor: something to read there means that somebody has changed something."""
@@ -60,7 +64,7 @@ class Host(Protocol):
     def disturbance(self) -> tuple[str, str] | None:
         """What of the ruleset somebody has changed, and who; None where all stands as it was loaded."""
 
-    def restore(self, policy: Policy, *, static: bool) -> None:
+    def restore(self, policy: Policy, *, static: bool, per_source: int = 0) -> None:
         """Load it again over whatever somebody has made of it; raises OSError."""
 
     def close(self) -> None:
@@ -88,6 +92,7 @@ class Settings:
     workers: int = 1
     silence: float = 0.2  # seconds without a heartbeat after which a worker is replaced
     max_flows: int = 4096
+    flood_limit: int = 500  # packets per second of one source while a queue is too long; 0: none
     remove_on_exit: bool = False
 
 
@@ -119,6 +124,7 @@ class Supervisor:
         self._static = False  # whether the static ruleset is loaded
         self._retry_static = 0.0
         self._next_look = 0.0  # at the ruleset
+        self._load = Load(host.describe()["queues"], settings.flood_limit)
         self._announced = False
         self._stopping: int | None = None  # the request that asked for it; -1: a signal
         self._reload: Reload | None = None
@@ -270,8 +276,24 @@ class Supervisor:
         self._keeping.step(now)
         self._choose_ruleset(now)
         self._keep_ruleset(now)
+        self._watch_load(now)
         self._tellers = [pid for pid in self._tellers if child.reap(pid) is None]
         self._manager.tick(now)
+
+    def _watch_load(self, now: float) -> None:
+        """A queue that gets too long is told, and no source may fill it alone until it is over."""
+        if now < self._load.next_look:
+            return
+        before = self._load.per_source
+        for kind, detail in self._load.look(control.queue_figures(), now):
+            self._notifier.engine(kind, **detail)
+        if self._load.per_source == before:
+            return
+        try:
+            self._host.install(self._policy, static=self._static, per_source=self._load.per_source)
+        except OSError as error:
+            self._load.per_source = before
+            self._notifier.engine(EngineKind.RULESET_FAILED, error=str(error))
 
     def _keep_ruleset(self, now: float) -> None:
         """Whoever changes or empties the ruleset finds it put right, and is told of (DESIGN.md, 3)."""
@@ -281,7 +303,7 @@ class Supervisor:
         try:
             if (found := self._host.disturbance()) is None:
                 return
-            self._host.restore(self._policy, static=self._static)
+            self._host.restore(self._policy, static=self._static, per_source=self._load.per_source)
         except OSError as error:
             self._next_look = now + _REINSTALL_AFTER
             self._notifier.engine(EngineKind.RULESET_FAILED, error=str(error))
@@ -299,7 +321,7 @@ class Supervisor:
         if wanted == self._static or now < self._retry_static:
             return
         try:
-            self._host.install(self._policy, static=wanted)
+            self._host.install(self._policy, static=wanted, per_source=self._load.per_source)
         except OSError as error:
             self._retry_static = now + _REINSTALL_AFTER
             self._notifier.engine(EngineKind.RULESET_FAILED, error=str(error))
@@ -379,7 +401,7 @@ class Supervisor:
         self._reload_request, self._reload_by = request, by
 
         def install(policy: Policy) -> None:
-            self._host.install(policy, static=self._static)
+            self._host.install(policy, static=self._static, per_source=self._load.per_source)
 
         self._reload = Reload(paths, self._examine, self._pool, install, self._policy, ready)
 
@@ -473,6 +495,7 @@ class Supervisor:
             "spare": self._pool.spare.pid if self._pool.spare else None,
             "control": {"pid": self._control_pid or None, "restarts": self._control_restarts},
             "reload": self._reload.phase.value if self._reload else None,
+            "overload": self._load.describe(),
             **self._host.describe(),
         }
 

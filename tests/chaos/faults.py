@@ -187,6 +187,8 @@ def packet(source):
     segment = TCP(sport=random.randrange(1024, 65000), dport=port, flags="PA", seq=1, ack=1) / Raw(bytes(12))
     return bytes(IP(src=source, dst=host) / segment)
 packets = [packet(source) for source in sources for _ in range(4)]
+print("ready", flush=True)
+sys.stdin.readline()
 end = time.monotonic() + seconds
 for number in itertools.count():
     try:
@@ -200,9 +202,12 @@ print(number)
 
 
 def flood(bench: Bench, host: str, port: int, seconds: float, sources: list[str]) -> subprocess.Popen[str]:
-    """Packets of no session, as fast as they go, for so long."""
+    """Packets of no session, as fast as they go, for so long, from the next line on its standard input on."""
     words = [sys.executable, "-c", _FLOOD, host, str(port), str(seconds), ",".join(sources)]
-    return bench.network.start(SCADA, words)
+    process = bench.network.start(SCADA, words)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "ready"
+    return process
 
 
 MANY = [f"10.10.0.{number}" for number in range(128, 254)]
@@ -212,11 +217,12 @@ def overflow(bench: Bench, count: int, dice: random.Random) -> Iterator[float | 
     """Nobody reads for a moment, and so much comes from many sources that the queue is full."""
     for _ in range(count):
         before = _full(bench)
+        sender = flood(bench, PLC, 502, 0.5, MANY)
         stopped = bench.firewall.processes()
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         try:
-            flood(bench, PLC, 502, 1.0, MANY).wait(30)
+            sender.communicate("go\n", 30)
         finally:
             for pid in stopped:
                 os.kill(pid, signal.SIGCONT)

@@ -1,0 +1,48 @@
+"""One client floods a conduit with packets that have to be inspected: others are served, in it and elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.bench import PLC, RTU, Bench, bench
+from tests.chaos.faults import MANY, flood
+from tests.system.test_kill_points import events
+
+pytestmark = pytest.mark.system
+SECONDS = 4.0
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Bench]:
+    with bench() as found:
+        found.settle()
+        yield found
+
+
+@pytest.mark.parametrize(("host", "port"), [(PLC, 502), (RTU, 20000)], ids=["closed", "static"])
+def test_flood(running: Bench, host: str, port: int) -> None:
+    before = running.firewall.status()
+    told = len(events(running, "overload")), len(events(running, "overload-over"))
+    running.forbidden()
+    running.take()
+    sender = flood(running, host, port, SECONDS, MANY[:1])
+    sender.communicate("go\n", 60)
+    found = running.take()
+    for name, each in found.items():
+        assert each["resets"] + each["stuck"] == 0, (name, found)
+        assert each["answers"] > SECONDS, (name, found)
+    assert running.forbidden()["plc"] == 0
+    after = running.firewall.status()
+    dropped = [status["kernel_counters"]["flooded"]["packets"] for status in (before, after)]
+    assert dropped[1] > dropped[0] + 100
+    assert len(events(running, "overload")) > told[0]
+    assert any(each["now"] and each["times"] for each in after["overload"])
+    began = time.monotonic()
+    while len(events(running, "overload-over")) == told[1]:
+        assert time.monotonic() - began < 60, "it was never over"
+        time.sleep(0.5)
+    assert not any(each["now"] for each in running.firewall.status()["overload"])
+    assert running.forbidden() == {"plc": 0, "rtu": 0}
