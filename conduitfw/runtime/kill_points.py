@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conduitfw import verdict
+from conduitfw import record
 
-# In the order in which a packet meets them.
-POINTS = ("received", "decoded", "marked", "inspected", "writing", "written", "verdict", "emitted", "done")
+# In the order in which a packet meets them. `torn`: what seldom changes is half written, and the record marked so.
+POINTS = ("received", "decoded", "marked", "inspected", "writing", "torn", "written", "verdict", "emitted", "done")
 
 
 def arm(folder: str, worker: Any, pipeline: Any) -> None:
     """Put the points around the stages of a worker that is about to serve."""
     at = _Points(Path(folder))
+    records = pipeline.flows.records
     decide, judge, send = worker._decide, worker._judge, worker._send
-    mark, write, save = pipeline.flows.mark, pipeline.flows._write, pipeline.flows.save
+    mark, write, write_ordinary, write_seldom = (
+        records.mark,
+        records.write,
+        records.write_ordinary,
+        records._write_seldom,
+    )
 
     def receive(packet: Any) -> None:
         at.payload = packet.payload
@@ -38,36 +43,42 @@ def arm(folder: str, worker: Any, pipeline: Any) -> None:
         if emissions:
             at.reach("emitted")
 
-    def half_write(flow: Any) -> None:
-        if at.armed("writing"):  # the mark of a record that is being written, and half of it
-            start = pipeline.flows._at(flow.slot)
-            before = bytes(pipeline.flows._memory[start : start + 4096])
-            write(flow)
-            pipeline.flows._memory[start + 200 : start + 4096] = before[200:]
-            pipeline.flows._memory[start] = 3
-            at.reach("writing")
-        write(flow)
+    def marked(flow: Any) -> None:
+        at.reach("decoded")
+        mark(flow)
+        at.reach("marked")
 
-    def saved(flow: Any) -> None:
+    def tear(flow: Any) -> None:
+        if at.armed("torn"):
+            records._octets[flow.at] = record.WRITING
+            at.reach("torn")
+
+    def half_written(flow: Any) -> None:
+        at.reach("writing")  # the half that nobody reads yet is there
+        write_seldom(flow)
+
+    def written(flow: Any) -> None:
         at.reach("inspected")
-        save(flow)
+        tear(flow)
+        write(flow)
         at.reach("written")
+
+    def written_at_once(flow: Any, packed: bytes) -> bool:
+        at.reach("inspected")
+        tear(flow)
+        before = bytes(records._octets[flow.at : flow.at + 2])
+        done = write_ordinary(flow, packed)
+        if done:
+            if at.armed("writing"):  # all but the two octets that make it count
+                records._octets[flow.at : flow.at + 2] = before
+                at.reach("writing")
+            at.reach("written")
+        return bool(done)
 
     worker._judge, worker._send = judged, emit
     worker._inlet.take = receive
-    pipeline.flows.mark = _then(mark, lambda: at.reach("marked"))
-    pipeline.flows._write, pipeline.flows.save = half_write, saved
-    names = vars(verdict)
-    names["decode"] = _then(names["decode"], lambda: at.reach("decoded"))
-
-
-def _then(first: Callable[..., Any], afterwards: Callable[[], None]) -> Callable[..., Any]:
-    def both(*words: Any, **named: Any) -> Any:
-        result = first(*words, **named)
-        afterwards()
-        return result
-
-    return both
+    records.mark, records._write_seldom = marked, half_written
+    records.write, records.write_ordinary = written, written_at_once
 
 
 class _Packet:
