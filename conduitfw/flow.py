@@ -82,6 +82,11 @@ class FlowTable:
         """How often a flow's bytes found no block: a third bound."""
         return self.records.pool_full
 
+    @property
+    def most_of_a_source(self) -> int:
+        """How many flows the source with the most has."""
+        return max(self._by_source.values(), default=0)
+
     def __len__(self) -> int:
         return len(self._all)
 

@@ -167,7 +167,24 @@ def _print_status(found: dict[str, Any]) -> None:
         f"packets   {packets['packets']} decided: {packets['forwarded']} forwarded, {packets['dropped']} dropped "
         f"({engine.get('denied', 0)} denied), {packets['engine_errors']} engine errors"
     )
-    click.echo(f"flows     {engine.get('flows', 0)} of at most {engine.get('flow_capacity', 0)}")
+    click.echo(
+        f"flows     {engine.get('flows', 0)} of at most {engine.get('flow_capacity', 0)}, of one source "
+        f"{engine.get('flows_of_one_source', 0)} of at most {engine.get('flows_of_one_source_at_most', 0)}; "
+        f"{engine.get('tombstones', 0)} ended by us"
+    )
+    click.echo(
+        f"held      {engine.get('octets_kept', 0)} octets kept back, "
+        f"{engine.get('octets_unacknowledged', 0)} sent on and not acknowledged"
+    )
+    bounds = ("flows_refused_table_full", "flows_refused_source_full", "flow_blocks_refused", "values_forgotten")
+    met = [f"{name.replace('_', ' ')} {engine[name]}" for name in (*bounds, "uses_forgotten") if engine.get(name)]
+    click.echo(f"bounds    {', '.join(met) or 'none was ever met'}")
+    for each in found["overload"]:
+        if each["times"]:
+            now = "OVERLOADED" if each["now"] else "not now"
+            click.echo(
+                f"overload  queue {each['queue']}: {now}, {each['times']} times, at most {each['longest']} waiting"
+            )
     for queue in found["queue_counters"]:
         click.echo(
             f"queue     {queue['queue']}: {queue['waiting']} waiting, "

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-_GAUGES = frozenset(("flows", "flow_capacity", "waiting", "copy_range", "last_id"))
+_GAUGES = frozenset(
+    ("flows", "flow_capacity", "flows_of_one_source", "flows_of_one_source_at_most", "octets_unacknowledged",
+     "octets_kept", "tombstones", "waiting", "copy_range", "last_id", "longest", "now")
+)  # fmt: skip
 
 
 def prometheus(status: dict[str, Any]) -> str:
@@ -28,6 +31,13 @@ def prometheus(status: dict[str, Any]) -> str:
     ):
         for name, value in sorted(figures.items()):
             _number(lines, f"conduitfw_{prefix}_{name.replace('-', '_')}", name, [({}, value)])
+    kernel = [({"rule": name}, each["packets"]) for name, each in sorted(status.get("kernel_counters", {}).items())]
+    if kernel:
+        _family(lines, "conduitfw_kernel_packets_total", "counter", kernel)
+    overload = status.get("overload", [])
+    for name in ("now", "times", "longest") if overload else ():
+        samples = [({"queue": str(each["queue"])}, int(each[name])) for each in overload]
+        _number(lines, f"conduitfw_overload_{name}", name, samples)
     queues = status.get("queue_counters", [])
     for name in sorted({name for queue in queues for name in queue} - {"queue"}):
         samples = [({"queue": str(queue["queue"])}, queue[name]) for queue in queues]

@@ -21,6 +21,7 @@ from conduitfw.flow import Flow, FlowTable, Memory
 from conduitfw.kernel.marks import VERDICT
 from conduitfw.policy.compile import Tables
 from conduitfw.policy.ledger import Ledger
+from conduitfw.runtime.figures import Figures
 from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send
 from conduitfw.runtime.quarantine import PATIENCE, QUARANTINE_SECONDS, Place, Quarantine, place_of
 from conduitfw.runtime.shared import HAND_ROOM, Counter, Slot
@@ -152,6 +153,7 @@ class Worker:
         self._pipeline = Pipeline(self._tables, FlowTable(self._flow_memory), self._notifier.flow, ledger)
         if after_death:
             self._look_at_what_killed(now)
+        self._figures = Figures(self._pipeline.flows)
         # A policy may have come with us: sessions that it does not allow end here, between two packets.
         # A failure in here opens nothing: flows that it did not reach are looked up anew by their next packet.
         self._timed(partial(self._pipeline.swap, self._tables, now), now)
@@ -290,6 +292,10 @@ class Worker:
             totals[f"{name}_forgotten"] = self._base.get(f"{name}_forgotten", 0) + count
         totals["flows"] = len(flows)
         totals["flow_capacity"] = flows.capacity
+        totals["flows_of_one_source"] = flows.most_of_a_source
+        totals["flows_of_one_source_at_most"] = flows.max_per_source
+        self._figures.step()
+        totals |= self._figures.last
         self._slot.publish(totals)
 
     def _tell_error(self, error: Exception, now: float) -> None:
