@@ -42,22 +42,28 @@ def _replaced(bench: Bench, pid: int, since: float) -> float:
     return float(worker["since"]) - since
 
 
+def _signal_worker(bench: Bench, number: signal.Signals) -> tuple[int, float]:
+    """Send it to whoever serves; gives its process id, and when."""
+    while True:
+        pid = int(bench.firewall.serving()["pid"])
+        began = time.monotonic()
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:  # replaced in this very moment
+            continue
+        return pid, began
+
+
 def worker_kill(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
     for _ in range(count):
         time.sleep(dice.uniform(0.1, 0.4))
-        pid = bench.firewall.serving()["pid"]
-        began = time.monotonic()
-        os.kill(pid, signal.SIGKILL)
-        yield _replaced(bench, pid, began)
+        yield _replaced(bench, *_signal_worker(bench, signal.SIGKILL))
 
 
 def worker_stop(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
     for _ in range(count):
         time.sleep(dice.uniform(0.3, 1.0))
-        pid = bench.firewall.serving()["pid"]
-        began = time.monotonic()
-        os.kill(pid, signal.SIGSTOP)
-        yield _replaced(bench, pid, began)
+        yield _replaced(bench, *_signal_worker(bench, signal.SIGSTOP))
 
 
 def control_kill(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:

@@ -33,6 +33,7 @@ class Result:
     told: int = 0  # and in the event log
     lost_counted: int = 0
     lost_uncounted: int = 0
+    silent: int = 0  # workers that the supervisor killed for their silence
     memory: dict[str, list[int]] = field(default_factory=dict)  # by process: before, after
 
     def plain(self) -> dict[str, Any]:
@@ -59,9 +60,10 @@ class Runner:
         """`run`, and what the event log tells of it."""
         self._bench.settle()
         self.quiet()
-        told, lost = self._tally.denials, self._tally.lost
+        told, lost, silent = self._tally.denials, self._tally.lost, self._tally.actions["worker-silent"]
         result = self.run(fault, count)
         self.quiet()
+        result.silent = self._tally.actions["worker-silent"] - silent
         result.told, result.lost_counted = self._tally.denials - told, self._tally.lost - lost
         result.lost_uncounted = max(0, result.denials - result.told - result.lost_counted)
         return result
