@@ -23,6 +23,7 @@ _COMMANDS = {
     "rollback": ("reload", "rollback", "Go back to an earlier policy."),
     "history": ("reload", "history", "List the policies that were in force."),
     "boot": ("boot", "boot", "Load the last good policy's closed ruleset, before the network."),
+    "upgrade": ("service", "upgrade", "Go on with a newly installed program; sessions live on."),
     "stop": ("service", "stop", "Stop the firewall."),
     "demo": ("demo", "demo", "Show it at work, in network namespaces."),
 }

@@ -28,7 +28,7 @@ STATE = click.option(
     help=f"Where policies are kept (also by the environment: CONDUITFW_STATE; the service's is {DEFAULT_STATE}).",
 )
 # Seconds; a little longer than control itself waits.
-_WAIT = {"status": 10.0, "reload": 130.0, "confirm": 10.0, "rollback": 130.0, "stop": 20.0}
+_WAIT = {"status": 10.0, "reload": 130.0, "confirm": 10.0, "rollback": 130.0, "upgrade": 100.0, "stop": 20.0}
 
 
 def ask(path: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from conduitfw.runtime.keeping import InForce, Keeping
 from conduitfw.runtime.start import first_policy
 from conduitfw.runtime.store import Store
 from conduitfw.runtime.supervisor import Settings, Supervisor
+
+_TAKES_UP_WITHIN = 60.0  # seconds
 
 
 @click.command()
@@ -115,6 +119,34 @@ def status(socket_path: str, as_json: bool, metrics: bool) -> None:
     unenforced = [c for c in found["conduits"] if c["mode"] == "enforce" and c["state"] != "enforcing"]
     if unenforced or found["engine"] != "serving":
         raise SystemExit(1)
+
+
+@click.command()
+@SOCKET
+@AS_JSON
+def upgrade(socket_path: str, as_json: bool) -> None:
+    """Go on with the program as it is installed now. No session is reset, and no packet lost.
+
+    The policy's files are read as they are, as at a start. Exit status: 0 the new program decides, 1 it does not:
+    the old one goes on.
+    """
+    before = ask(socket_path, {"command": "status"})
+    answer = ask(socket_path, {"command": "upgrade"}) if before["ok"] else before
+    if not answer["ok"]:
+        refuse(answer, as_json)
+    deadline = time.monotonic() + _TAKES_UP_WITHIN
+    while True:
+        time.sleep(0.1)
+        with contextlib.suppress(click.ClickException):  # control is being replaced, too
+            found = ask(socket_path, {"command": "status"})
+            now = found.get("status", before["status"])
+            ready = now["engine"] == "serving" and not now["taking_up"]
+            if ready and now["started"] > before["status"]["started"]:
+                break
+        if time.monotonic() > deadline:
+            raise click.ClickException("the new program does not say that it decides; see `conduitfw status`")
+    answer["version"] = now["version"]
+    click.echo(json.dumps(answer) if as_json else f"conduitfw {answer['version']} decides")
 
 
 @click.command()

@@ -9,7 +9,7 @@ gone, packets carry no mark of it, and the guard drops them (docs/decisions/0005
 from __future__ import annotations
 
 import os
-import subprocess
+import signal
 
 from conduitfw.kernel import marks
 from conduitfw.kernel.sets import ports_of
@@ -50,48 +50,79 @@ class Guard:
     def __init__(self) -> None:
         # The name is this process's: a predecessor's table may take a moment to go.
         self.name = f"{_NAME}_{os.getpid()}"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+        self._pipe = -1
         self._commands: list[str] = []
 
     def stand(self, policy: Policy, shape: Shape) -> None:
         """Make the table fit the policy. Raises OSError where nft cannot be run."""
         commands = render(policy, shape, self.name)
-        if commands != self._commands or not self.alive:
+        if commands != self._commands or not self._alive():
             self._commands = commands
             self._send()
 
-    @property
-    def alive(self) -> bool:
-        """Whether the owner lives."""
-        return self._process is not None and self._process.poll() is None
-
     def revive(self) -> bool:
         """Start the owner again where it has ended; gives whether it had. Raises OSError where that fails."""
-        if self.alive or not self._commands:
+        if not self._commands or self._alive():
             return False
         self._send()
         return True
 
     def end(self) -> None:
         """Let the table go."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        if self._alive():
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+        self._pid = 0
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def hand_over(self) -> tuple[int, int]:
+        """The owner's process id and the pipe's descriptor, for the program that takes this one's place."""
+        return self._pid, self._pipe
+
+    def adopt(self, pid: int, pipe: int) -> None:
+        """Take them."""
+        if pid:
+            self._pid, self._pipe = pid, pipe
+            os.set_inheritable(pipe, False)
+
+    def _alive(self) -> bool:
+        if not self._pid:
+            return False
+        try:
+            if os.waitpid(self._pid, os.WNOHANG)[0] == 0:
+                return True
+        except ChildProcessError:
+            pass
+        self._pid = 0
+        return False
 
     def _send(self) -> None:
-        if not self.alive:
+        if not self._alive():
             self.end()
+            theirs, self._pipe = os.pipe()
             path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-            self._process = subprocess.Popen(
-                ["nft", "-i"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, "PATH": path},
-                start_new_session=True,
-            )
-        assert self._process is not None and self._process.stdin is not None
+            null = os.open(os.devnull, os.O_RDWR)
+            try:
+                self._pid = os.posix_spawnp(
+                    "nft",
+                    ["nft", "-i"],
+                    {**os.environ, "PATH": path},
+                    file_actions=[
+                        (os.POSIX_SPAWN_DUP2, theirs, 0),
+                        (os.POSIX_SPAWN_DUP2, null, 1),
+                        (os.POSIX_SPAWN_DUP2, null, 2),
+                    ],
+                    setsid=True,
+                    setsigmask=[],
+                    setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE],
+                )
+            finally:
+                os.close(theirs)
+                os.close(null)
         # One line is one transaction: there is no moment in which the table is empty.
-        self._process.stdin.write("; ".join(self._commands).encode() + b"\n")
-        self._process.stdin.flush()
+        line = "; ".join(self._commands).encode() + b"\n"
+        while line:
+            line = line[os.write(self._pipe, line) :]

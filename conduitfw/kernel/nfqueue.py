@@ -3,6 +3,8 @@
 NetfilterQueue 1.1.0 knows no queue flags and no batch verdicts. Both are sent as raw messages on its
 socket: the kernel goes by the socket's port id, so this works from every process that shares it. No
 message asks for an acknowledgement, which whoever reads packets would have to read.
+
+Nor can it go on with a queue that another program has bound (kernel/inherited.py).
 """
 
 from __future__ import annotations
@@ -18,17 +20,18 @@ from typing import cast
 import netfilterqueue
 
 _QUEUE_SUBSYSTEM = 3  # NFNL_SUBSYS_QUEUE (linux/netfilter/nfnetlink.h)
-_PACKET = _QUEUE_SUBSYSTEM << 8  # NFQNL_MSG_PACKET (linux/netfilter/nfnetlink_queue.h)
+PACKET = _QUEUE_SUBSYSTEM << 8  # NFQNL_MSG_PACKET (linux/netfilter/nfnetlink_queue.h)
+VERDICT = _QUEUE_SUBSYSTEM << 8 | 1
 _CONFIG = _QUEUE_SUBSYSTEM << 8 | 2
 _VERDICT_BATCH = _QUEUE_SUBSYSTEM << 8 | 3
 _REQUEST = 1  # NLM_F_REQUEST
-_VERDICT_HEADER = 2  # NFQA_VERDICT_HDR
-_PACKET_HEADER = 1  # NFQA_PACKET_HDR
+VERDICT_HEADER = 2  # NFQA_VERDICT_HDR
+PACKET_HEADER = 1  # NFQA_PACKET_HDR
 _CONFIG_MASK, _CONFIG_FLAGS = 4, 5  # NFQA_CFG_MASK, NFQA_CFG_FLAGS
 _FAIL_OPEN = 1  # NFQA_CFG_F_FAIL_OPEN
-_DROP = 0  # NF_DROP
-_MESSAGE = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH")
+DROP = 0  # NF_DROP
+MESSAGE = struct.Struct("=IHHII")
+ATTRIBUTE = struct.Struct("=HH")
 _FIGURES = Path("/proc/net/netfilter/nfnetlink_queue")
 
 # Packets that may wait: what comes while a worker is replaced. More would only make everybody late in a flood.
@@ -74,37 +77,23 @@ class QueuedPacket:
         self._packet.drop()
 
 
-class Queue:
-    """One NFQUEUE, bound for as long as any process holds its socket."""
+class BoundSocket:
+    """The netlink socket that a queue is bound by, whoever bound it."""
 
-    def __init__(self, number: int, take: Callable[[QueuedPacket], None], *, fail_open: bool) -> None:
-        """Bind queue `number`. `fail_open`: what finds no room passes. Raises OSError where somebody else has it."""
+    def __init__(self, number: int, inner: socket.socket) -> None:
         self.number = number
-        self._queue = netfilterqueue.NetfilterQueue()
-        try:
-            self._queue.bind(number, lambda packet: take(QueuedPacket(packet)), max_len=LENGTH, sock_len=SOCKET_BYTES)
-        except OSError:
-            holder = "" if _line(number) is None else ": another process has it"
-            raise OSError(f"queue {number} cannot be bound{holder}") from None
-        self._socket = socket.socket(fileno=os.dup(self._queue.get_fd()))
-        self._portion = _Portion(self._socket)
-        if fail_open:
-            flags = struct.pack(">I", _FAIL_OPEN)
-            self._send(_CONFIG, (_CONFIG_MASK, flags), (_CONFIG_FLAGS, flags))
+        self._socket = inner
 
-    def fileno(self) -> int:
-        """The socket to wait on."""
-        return self._queue.get_fd()
+    def hand_over(self) -> int:
+        """A descriptor that outlives an exec: the queue stays bound as long as it is open."""
+        self._socket.set_inheritable(True)
+        return self._socket.fileno()
 
-    def close(self) -> None:
-        """Give the queue up in this process."""
-        self._socket.close()
-        self._queue.unbind()
-
-    def service(self) -> None:
-        """Have decided what has arrived, up to BUDGET packets."""
-        self._portion.left = BUDGET
-        self._queue.run_socket(cast(socket.socket, self._portion))  # it calls nothing but recv
+    def let_go(self) -> None:
+        """Hold it no longer in this process; others do."""
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        os.dup2(null, self._socket.fileno(), inheritable=False)
+        os.close(null)
 
     def drop_undecided(self) -> None:
         """Drop what a predecessor had received and not decided: all before the first message still in the socket."""
@@ -115,7 +104,7 @@ class Queue:
             again = self._first_waiting()
             first = last + 1 if again is None else again
         if first > 1:
-            self._send(_VERDICT_BATCH, (_VERDICT_HEADER, struct.pack(">II", _DROP, first - 1)))
+            self.tell(_VERDICT_BATCH, (VERDICT_HEADER, struct.pack(">II", DROP, first - 1)))
 
     def _first_waiting(self) -> int | None:
         """The packet id of the first message in the socket."""
@@ -123,16 +112,55 @@ class Queue:
             data = self._socket.recv(65536, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except (BlockingIOError, OSError):
             return None
-        if len(data) < 32 or _MESSAGE.unpack_from(data)[1] != _PACKET:
+        if len(data) < 32 or MESSAGE.unpack_from(data)[1] != PACKET:
             return None
-        size, kind = _ATTRIBUTE.unpack_from(data, 20)
-        return int(struct.unpack_from(">I", data, 24)[0]) if kind == _PACKET_HEADER and size >= 8 else None
+        size, kind = ATTRIBUTE.unpack_from(data, 20)
+        return int(struct.unpack_from(">I", data, 24)[0]) if kind == PACKET_HEADER and size >= 8 else None
 
-    def _send(self, kind: int, *attributes: tuple[int, bytes]) -> None:
+    def tell(self, kind: int, *attributes: tuple[int, bytes]) -> None:
+        """Send the kernel a message about this queue."""
         body = struct.pack(">BBH", socket.AF_UNSPEC, 0, self.number)
         for number, value in attributes:
-            body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), number) + value
-        self._socket.send(_MESSAGE.pack(_MESSAGE.size + len(body), kind, _REQUEST, 0, 0) + body)
+            body += ATTRIBUTE.pack(ATTRIBUTE.size + len(value), number) + value + bytes(-len(value) % 4)
+        self._socket.send(MESSAGE.pack(MESSAGE.size + len(body), kind, _REQUEST, 0, 0) + body)
+
+
+class Queue(BoundSocket):
+    """One NFQUEUE, bound for as long as any process holds its socket."""
+
+    def __init__(self, number: int, take: Callable[[QueuedPacket], None], *, fail_open: bool) -> None:
+        """Bind queue `number`. `fail_open`: what finds no room passes. Raises OSError where somebody else has it."""
+        self._queue = netfilterqueue.NetfilterQueue()
+        try:
+            self._queue.bind(number, lambda packet: take(QueuedPacket(packet)), max_len=LENGTH, sock_len=SOCKET_BYTES)
+        except OSError:
+            holder = "" if _line(number) is None else ": another process has it"
+            raise OSError(f"queue {number} cannot be bound{holder}") from None
+        os.set_inheritable(self._queue.get_fd(), False)
+        super().__init__(number, socket.socket(fileno=os.dup(self._queue.get_fd())))
+        self._portion = _Portion(self._socket)
+        if fail_open:
+            flags = struct.pack(">I", _FAIL_OPEN)
+            self.tell(_CONFIG, (_CONFIG_MASK, flags), (_CONFIG_FLAGS, flags))
+
+    def fileno(self) -> int:
+        """The socket to wait on."""
+        return self._queue.get_fd()
+
+    def let_go(self) -> None:
+        """Hold it no longer in this process; others do."""
+        super().let_go()  # the library's own descriptor must not be closed, or its destructor might close another's
+        os.dup2(self._socket.fileno(), self._queue.get_fd(), inheritable=False)
+
+    def close(self) -> None:
+        """Give the queue up in this process."""
+        self._socket.close()
+        self._queue.unbind()
+
+    def service(self) -> None:
+        """Have decided what has arrived, up to BUDGET packets."""
+        self._portion.left = BUDGET
+        self._queue.run_socket(cast(socket.socket, self._portion))  # it calls nothing but recv
 
 
 class _Portion:

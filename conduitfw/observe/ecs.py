@@ -31,6 +31,7 @@ ENGINE: dict[EngineKind, tuple[str, str, str, int, str]] = {
         5,
         "The firewall is stopping: each conduit is left as its `fail` says.",
     ),
+    EngineKind.ENGINE_UPGRADE: ("event", "process", "change", 5, "A new program has taken over; sessions went on."),
     EngineKind.ENGINE_ERROR: ("alert", "process", "error", 3, "The engine failed on a packet, which was dropped."),
     EngineKind.ENGINE_BACK: ("event", "process", "start", 5, "A worker lives again: conduits are enforced."),
     EngineKind.NO_ENGINE: (

@@ -37,6 +37,7 @@ _WAIT = {
     "reload": 120.0,
     "confirm": 5.0,
     "rollback": 120.0,
+    "upgrade": 90.0,
     "stop": 15.0,
 }  # seconds for the supervisor's answer
 _NOTICES_AT_ONCE = 500  # then the operators' socket has its turn
@@ -47,7 +48,7 @@ _QUEUE_FILE = "/proc/net/netfilter/nfnetlink_queue"
 class Request(msgspec.Struct, forbid_unknown_fields=True):
     """What an operator asks."""
 
-    command: Literal["status", "reload", "confirm", "rollback", "stop"]
+    command: Literal["status", "reload", "confirm", "rollback", "upgrade", "stop"]
     policy: list[str] | None = None
     confirm: Annotated[float, msgspec.Meta(gt=0, le=86400)] | None = None  # seconds within which to confirm a reload
     number: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None  # of policies to roll back
@@ -264,6 +265,8 @@ class Control:
                 # The files are read as root, and an error message may quote them.
                 return {"ok": False, "error": "only root may name another policy; the group may reload the running one"}
             return await self._ask("reload", policy=request.policy, confirm=request.confirm, by=by)
+        if request.command == "upgrade" and not privileged:
+            return {"ok": False, "error": "only root may have another program run"}
         if request.command == "rollback":
             return await self._ask("rollback", number=request.number, by=by)
         return await self._ask(request.command, by=by)

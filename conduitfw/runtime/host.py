@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from conduitfw.kernel import marks, nft, shut
 from conduitfw.kernel.bridges import find_bridge, ports_of
 from conduitfw.kernel.emit import BridgeEmitter, RouterEmitter
 from conduitfw.kernel.guard import Guard
+from conduitfw.kernel.inherited import InheritedQueue
 from conduitfw.kernel.nfqueue import Queue
 from conduitfw.kernel.ruleset import BRIDGE, INET, Method, Shape, removal, render
 from conduitfw.kernel.watch import Watch
@@ -89,8 +91,16 @@ class KernelHost:
             f"the policy names no zone for {name}, a port of {self._bridge}: it is shut" for name in unnamed
         ]
 
-    def bind(self, inlet: Inlet) -> Sequence[Queue]:
-        """Bind both queues. Raises OSError where somebody else holds one."""
+    def bind(self, inlet: Inlet, held: Mapping[int, int]) -> Sequence[Queue | InheritedQueue]:
+        """Bind both queues. Raises OSError where somebody else holds one.
+
+        `held`: descriptors of those that the program before this one has bound, by number.
+        """
+        numbers = (self._queue_base + marks.QUEUE_CLOSED, self._queue_base + marks.QUEUE_STATIC)
+        if set(held) == set(numbers):
+            return tuple(InheritedQueue(number, held[number], inlet) for number in numbers)
+        for descriptor in held.values():
+            os.close(descriptor)
         return (
             Queue(self._queue_base + marks.QUEUE_CLOSED, inlet, fail_open=False),
             Queue(self._queue_base + marks.QUEUE_STATIC, inlet, fail_open=True),
@@ -140,6 +150,14 @@ class KernelHost:
         """Take out everything that `install` brought."""
         self._guard.end()
         nft.remove(self.shape)
+
+    def hand_over(self) -> tuple[int, int]:
+        """What the guard is held by, for the program that takes this one's place."""
+        return self._guard.hand_over()
+
+    def adopt(self, guard: tuple[int, int]) -> None:
+        """Take it, before anything is installed."""
+        self._guard.adopt(*guard)
 
     def close(self) -> None:
         """Let go of what only a living supervisor holds. The ruleset stays."""

@@ -48,6 +48,7 @@ class EngineKind(enum.Enum):
 
     ENGINE_START = "engine-start"
     ENGINE_STOP = "engine-stop"
+    ENGINE_UPGRADE = "engine-upgrade"
     ENGINE_ERROR = "engine-error"
     ENGINE_BACK = "engine-back"
     NO_ENGINE = "no-engine"

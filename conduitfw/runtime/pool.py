@@ -229,6 +229,13 @@ class Pool:
         member.enter(MemberState.ORDERED, now)
         place.member = member
 
+    # --- taking up --------------------------------------------------------------------------------
+
+    def adopt(self, place: Place, pid: int, end: socket.socket, restarts: int, now: float) -> None:
+        """A worker of the program before this one serves the place."""
+        place.member = Member(pid, end, MemberState.SERVING, now, served_since=now)
+        place.restarts = restarts
+
     # --- a new policy -----------------------------------------------------------------------------
 
     def prepare(self, tables: Tables, now: float) -> None:

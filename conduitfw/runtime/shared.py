@@ -103,14 +103,19 @@ class Slot:
 class Shared:
     """The slots: one for the supervisor, one for control, one for each worker's place."""
 
-    def __init__(self, workers: int) -> None:
-        """Zeroed memory for `workers` places, shared with every process forked from here on."""
-        self._memory = mmap.mmap(-1, SLOT_SIZE * (workers + 2), mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
+    def __init__(self, workers: int, memory: mmap.mmap | None = None) -> None:
+        """`memory`: of `size(workers)` bytes, shared with every process forked from here on; None: of its own."""
+        self._memory = memory if memory is not None else mmap.mmap(-1, self.size(workers), mmap.MAP_SHARED)
         view = memoryview(self._memory)
         slots = [Slot(view[at : at + SLOT_SIZE]) for at in range(0, len(view), SLOT_SIZE)]
         self.supervisor = slots[0]
         self.control = slots[1]
         self.workers = slots[2:]
+
+    @staticmethod
+    def size(workers: int) -> int:
+        """Bytes for so many places."""
+        return SLOT_SIZE * (workers + 2)
 
     @property
     def notices_lost(self) -> int:

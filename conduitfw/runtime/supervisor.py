@@ -12,9 +12,8 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from mmap import MAP_ANONYMOUS, MAP_SHARED, mmap
 from typing import Any, Protocol
 
 import msgspec
@@ -26,6 +25,7 @@ from conduitfw.policy.compile import Tables, compile_policy
 from conduitfw.policy.model import Policy
 from conduitfw.runtime import child, control, privileges
 from conduitfw.runtime.candidate import Examine, Trial
+from conduitfw.runtime.handover import LAYOUT, Check, Handover, Memory, Serving, TakingUp, adopted, inherited, leave
 from conduitfw.runtime.keeping import InForce, Keeping
 from conduitfw.runtime.load import Load
 from conduitfw.runtime.messages import EngineKind, Notifier, Sink, receive, send, wide_pair
@@ -49,8 +49,17 @@ CHANGES_IN_EVENT = 100
 class Host(Protocol):
     """What the supervisor asks of the kernel (runtime/host.py)."""
 
-    def bind(self, inlet: Inlet) -> Sequence[BoundQueue]:
-        """Bind the queues; raises OSError where somebody else holds one."""
+    def bind(self, inlet: Inlet, held: Mapping[int, int]) -> Sequence[BoundQueue]:
+        """Bind the queues; raises OSError where somebody else holds one.
+
+        `held`: descriptors of those that the program before this one has bound, by number.
+        """
+
+    def hand_over(self) -> tuple[int, int]:
+        """What the guard is held by, for the program that takes this one's place."""
+
+    def adopt(self, guard: tuple[int, int]) -> None:
+        """Take it, before anything is installed."""
 
     def install(self, policy: Policy, *, static: bool, per_source: int = 0) -> None:
         """Load the ruleset in one transaction; raises OSError. `static`: no engine for fail-static conduits.
@@ -134,24 +143,38 @@ class Supervisor:
         self._control_pid = 0
         self._control_restarts = -1
         self._control_next = self._control_since = 0.0
+        self._taking_up: TakingUp | None = None  # the place of an older program
+        self._upgrade: Check | None = None  # of a newer one
+        self._upgrade_request = -1
+        self._leftovers: list[int] = []  # processes of an older program that are about to end
         self._tellers: list[int] = []  # processes that answer for `status`
         self._control_deaths = 0  # of control, each soon after its start
 
     def run(self) -> None:
         """Enforce until told to stop. Raises OSError where it cannot begin (queue taken, ruleset refused)."""
-        self._listener = control.listen(self._settings.socket_path)
+        old = inherited()
+        self._listener = control.listen(self._settings.socket_path) if old is None else adopted(old.listener)
         try:
             self._inlet = Inlet()
-            self._queues = self._host.bind(self._inlet)
+            self._queues = self._host.bind(self._inlet, old.queues if old is not None else {})
+            if old is not None:
+                self._host.adopt(old.guard)
             # One for all workers: the kernel takes tens of milliseconds to close a packet socket, and a dead worker
             # that held the last descriptor of one could not be buried until then.
             self._transmitter = self._host.transmitter()
             self._host.install(self._policy, static=False)
-            self._shared = Shared(self._settings.workers)
-            self._flow_memory = mmap(-1, FlowTable.memory_size(self._settings.max_flows), MAP_SHARED | MAP_ANONYMOUS)
-            self._ledger_memory = mmap(-1, ledger.SIZE, MAP_SHARED | MAP_ANONYMOUS)
+            sizes = {
+                "slots": Shared.size(self._settings.workers),
+                "flows": FlowTable.memory_size(self._settings.max_flows),
+                "ledger": ledger.SIZE,
+            }
+            left = old.memories if old is not None and old.layout == LAYOUT else {}
+            self._memories = {name: Memory(name, size, left.get(name)) for name, size in sizes.items()}
+            self._shared = Shared(self._settings.workers, self._memories["slots"].map)
             self._control_end, self._controls_own_end = wide_pair()
-            self._notices, self._notices_end = wide_pair()
+            self._notices, self._notices_end = (
+                wide_pair() if old is None else (adopted(old.notices[0]), adopted(old.notices[1]))
+            )
             self._notifier = Notifier(self._notices, self._shared.supervisor)
             self._pool = Pool(
                 [Place(index, slot) for index, slot in enumerate(self._shared.workers)],
@@ -161,11 +184,86 @@ class Supervisor:
                 self._settings.silence,
             )
             self._notifier.engine(EngineKind.ENGINE_START, **self._policy_detail(self._policy))
+            if old is not None:
+                self._take_up(old, time.monotonic())
             self._keeping.begin(self._notifier)
             self._loop()
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._settings.socket_path)
+
+    # --- a new program in the place of this one ----------------------------------------------------
+
+    def _take_up(self, old: Handover, now: float) -> None:
+        """The old program's workers go on until ours are prepared."""
+        for pid in (old.spare_pid, old.control_pid):
+            if pid:
+                child.kill(pid)
+                self._leftovers.append(pid)
+        for member in old.members:
+            if member.place < len(self._pool.places):
+                place = self._pool.places[member.place]
+                self._pool.adopt(place, member.pid, adopted(member.orders), member.restarts, now)
+        self._pool.prepare(self._pool.tables, now)
+        self._taking_up = TakingUp(old.version)
+
+    def _step_taking_up(self, taking_up: TakingUp, now: float) -> None:
+        if not taking_up.exchanging:
+            prepared = self._pool.prepared()
+            if prepared is None:  # one has died: another try
+                self._pool.prepare(self._pool.tables, now)
+            elif prepared:
+                taking_up.exchanging = True
+                self._pool.exchange(self._pool.tables, now)
+        elif self._pool.exchanged():
+            self._taking_up = None
+            self._notifier.engine(EngineKind.ENGINE_UPGRADE, before=taking_up.version, now=__version__)
+
+    def _begin_upgrade(self, request: int) -> None:
+        busy = self._reload is not None or self._taking_up is not None or self._upgrade is not None
+        refusal = "a reload or an upgrade is under way" if busy else self._keeping.refusal
+        if not refusal and not self._pool.serving:
+            refusal = "no worker serves"
+        if not refusal:
+            try:
+                self._upgrade = Check(self._paths)
+                self._upgrade_request = request
+            except OSError as error:
+                refusal = str(error)
+        if refusal:
+            self._reply(request, ok=False, error=refusal)
+
+    def _step_upgrade(self, check: Check) -> None:
+        refusal = check.result()
+        if refusal is None or (not refusal and not self._pool.serving):
+            return
+        self._upgrade = None
+        if refusal:
+            self._reply(self._upgrade_request, ok=False, error=refusal)
+            return
+        self._reply(self._upgrade_request, ok=True)
+        self._manager.reloading()
+        leave(
+            Handover(
+                pid=os.getpid(),
+                layout=LAYOUT,
+                version=__version__,
+                queues=dict(
+                    zip(self._host.describe()["queues"], (each.hand_over() for each in self._queues), strict=True)
+                ),
+                memories={name: memory.descriptor for name, memory in self._memories.items()},
+                listener=self._listener.fileno(),
+                notices=(self._notices.fileno(), self._notices_end.fileno()),
+                members=[
+                    Serving(place.index, place.member.pid, place.member.end.fileno(), place.restarts)
+                    for place in self._pool.places
+                    if place.member is not None
+                ],
+                spare_pid=self._pool.spare.pid if self._pool.spare is not None else 0,
+                control_pid=self._control_pid,
+                guard=self._host.hand_over(),
+            )
+        )
 
     # --- processes --------------------------------------------------------------------------------
 
@@ -176,8 +274,8 @@ class Supervisor:
             self._queues,
             self._inlet,
             tables,
-            self._flow_memory,
-            self._ledger_memory,
+            self._memories["flows"].map,
+            self._memories["ledger"].map,
             self._shared.workers,
             self._notices,
             self._transmitter,
@@ -187,9 +285,8 @@ class Supervisor:
         worker.run(orders)
 
     def _run_control(self) -> None:
-        null = os.open(os.devnull, os.O_RDWR)
         for queue in self._queues:  # else the queue stays bound, with nobody reading, for as long as control lives
-            os.dup2(null, queue.fileno())
+            queue.let_go()
         self._control_end.close()
         # As root it may have to write into folders of others; of the network it needs nothing.
         privileges.keep_only(privileges.DAC_OVERRIDE)
@@ -269,6 +366,10 @@ class Supervisor:
             self._begin_reload(-1, self._paths, "signal")
         while data := receive(self._control_end):
             self._answer(msgspec.msgpack.decode(data, type=dict[str, Any]), now)
+        if self._taking_up is not None:
+            self._step_taking_up(self._taking_up, now)
+        if self._upgrade is not None:
+            self._step_upgrade(self._upgrade)
         if self._reload is not None:
             self._step_reload(self._reload, now)
         elif (before := self._keeping.overdue(now)) is not None:
@@ -278,6 +379,7 @@ class Supervisor:
         self._keep_ruleset(now)
         self._watch_load(now)
         self._tellers = [pid for pid in self._tellers if child.reap(pid) is None]
+        self._leftovers = [pid for pid in self._leftovers if child.reap(pid) is None]
         self._manager.tick(now)
 
     def _watch_load(self, now: float) -> None:
@@ -349,6 +451,8 @@ class Supervisor:
         elif command == "reload":
             paths = request.get("policy") or self._paths
             self._begin_reload(number, paths, by, confirm=float(request.get("confirm") or 0))
+        elif command == "upgrade":
+            self._begin_upgrade(number)
         elif command == "confirm":
             self._reply(number, **self._keeping.confirm(by))
         elif command == "rollback":
@@ -392,6 +496,8 @@ class Supervisor:
     ) -> None:
         """`confirm`, `back`, `ready`: see __init__ and Reload. `afterwards`: paths that a later reload reads."""
         refusal = "another reload is under way" if self._reload is not None else "" if back else self._keeping.refusal
+        if self._taking_up is not None or self._upgrade is not None:
+            refusal = "an upgrade is under way"
         if refusal:
             self._reply(request, ok=False, error=refusal)
             return
@@ -496,6 +602,7 @@ class Supervisor:
             "control": {"pid": self._control_pid or None, "restarts": self._control_restarts},
             "reload": self._reload.phase.value if self._reload else None,
             "overload": self._load.describe(),
+            "taking_up": self._taking_up is not None,
             **self._host.describe(),
         }
 

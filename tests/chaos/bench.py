@@ -45,6 +45,7 @@ conduits:
     {from: scada, to: plcs, purpose: chaos, owner: tests, fail: closed, on_deny: reject, rules: [
       {name: reads, allow: modbus, clients: [hmi, ews], servers: plc, port: [502, 1502], functions: read},
       {name: writes, allow: modbus, clients: hmi, servers: plc, port: [502, 1502], functions: 16,
+       transaction_timeout: 30 s,
        registers: {holding_registers: 100-101}},
       {name: flood, allow: modbus, clients: scada, servers: plc, functions: read}]}
   to-rtus:

@@ -110,6 +110,19 @@ def supervisor_kill(bench: Bench, count: int, dice: random.Random) -> Iterator[f
 
 
 def restart(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
+    """`conduitfw upgrade`: to the program that is installed, which is the same here."""
+    for _ in range(count):
+        time.sleep(dice.uniform(0.5, 1.0))
+        began, before = time.monotonic(), bench.firewall.status()["started"]
+        answer = bench.firewall.ask("upgrade")
+        assert answer["ok"], answer
+        while (status := bench.firewall.status())["started"] == before or status["taking_up"]:
+            assert time.monotonic() - began < 60, "the new program does not decide"
+            time.sleep(0.1)
+        yield time.monotonic() - began
+
+
+def stop_and_start(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
     for _ in range(count):
         time.sleep(dice.uniform(0.5, 1.0))
         began = time.monotonic()
@@ -261,7 +274,8 @@ FAULTS = (
         "supervisor-kill", "kill -9 of the supervisor, started again", 50, 1, supervisor_kill,
         ("DNP3 polls",), opens=True, recovery="started again",
     ),
-    Fault("restart", "stop and start", 50, 1, restart, (), opens=True, recovery="started again"),
+    Fault("restart", "planned restart (conduitfw upgrade)", 50, 2, restart, recovery="all is new"),
+    Fault("stop-start", "stop and start", 10, 1, stop_and_start, (), opens=True, recovery="started again"),
     Fault("tamper", "ruleset flushed, deleted, changed; sysctl at 0", 24, 8, tamper, recovery="put right"),
     Fault("freeze", "all processes stopped for 10 s, peers too", 3, 1, freeze),
     Fault("disk-full", "disk full for 2 s", 20, 1, disk_full),

@@ -1,0 +1,139 @@
+"""A new program in the place of the running one, with no session reset and no packet lost.
+
+The supervisor runs the new program by exec: process, children and descriptors stay. Workers of the old program go on
+deciding until the new one's are prepared, and then leave their places to them, as in a reload. What the new program
+needs is told in one environment variable: descriptors of the queues' sockets, of the shared memories, of the sockets
+between processes; process ids. Where the memories' layout is another one, sessions are taken up as after a cold start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+VARIABLE = "CONDUITFW_HANDOVER"
+LAYOUT = 1  # of slots and ledger (flow.py has a version of its own); to be raised with any change of them
+CHECK_WITHIN = 60.0  # seconds for the new program to check the policy
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """A worker of the old program that serves a place."""
+
+    place: int
+    pid: int
+    orders: int  # descriptor
+    restarts: int
+
+
+class Handover(msgspec.Struct, frozen=True):
+    """What the old program leaves. Numbers are descriptors, but for `pid`, `layout` and those that end in `pid`."""
+
+    pid: int
+    layout: int
+    version: str
+    queues: dict[int, int]  # by the queue's number
+    memories: dict[str, int]
+    listener: int
+    notices: tuple[int, int]  # workers' end, control's end
+    members: list[Serving]
+    spare_pid: int
+    control_pid: int
+    guard: tuple[int, int]  # its owner's process id, the pipe
+
+
+def leave(handover: Handover) -> None:
+    """Become the new program. Does not return; raises OSError where it cannot be run."""
+    for descriptor in (
+        *handover.queues.values(),
+        *handover.memories.values(),
+        handover.listener,
+        *handover.notices,
+        *(member.orders for member in handover.members),
+        handover.guard[1],
+    ):
+        if descriptor >= 0:
+            os.set_inheritable(descriptor, True)
+    os.environ[VARIABLE] = msgspec.json.encode(handover).decode()
+    try:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  (ourselves, as we were started)
+    finally:
+        del os.environ[VARIABLE]
+
+
+def inherited() -> Handover | None:
+    """What an old program left for this one, once; None where there was none."""
+    text = os.environ.pop(VARIABLE, "")
+    if not text:
+        return None
+    found = msgspec.json.decode(text, type=Handover)
+    if found.pid != os.getpid():
+        return None
+    for descriptor in (*found.queues.values(), *found.memories.values(), found.listener, *found.notices):
+        os.set_inheritable(descriptor, False)
+    for member in found.members:
+        os.set_inheritable(member.orders, False)
+    return found
+
+
+@dataclass
+class TakingUp:
+    """How far the taking up of an older program's place is."""
+
+    version: str  # the older one's
+    exchanging: bool = False
+
+
+class Memory:
+    """Shared memory that can be handed over: zeroed, or what the old program left where that fits."""
+
+    def __init__(self, name: str, size: int, descriptor: int | None = None) -> None:
+        """`descriptor`: of the old program's."""
+        self.fits = descriptor is not None and os.fstat(descriptor).st_size == size
+        if descriptor is not None and not self.fits:
+            os.close(descriptor)
+            descriptor = None
+        if descriptor is None:
+            descriptor = os.memfd_create(f"conduitfw-{name}", os.MFD_CLOEXEC)
+            os.ftruncate(descriptor, size)
+        self.descriptor = descriptor
+        self.map = mmap.mmap(descriptor, size, mmap.MAP_SHARED)
+
+
+class Check:
+    """The new program checks the policy, in a process of its own, before anything is given up."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        """Start it. Raises OSError where it cannot be run, or this one was not started as `conduitfw run`."""
+        words = sys.orig_argv[1:]
+        if "run" not in words:
+            raise OSError("this program was not started as `conduitfw run`")
+        words = [*words[: words.index("run")], "check", *paths]
+        self._process = subprocess.Popen(
+            [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+
+    def result(self) -> str | None:
+        """Why not, "" where the new program takes the policy; None while it checks."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        assert self._process.stderr is not None
+        said = self._process.stderr.read(4096).decode(errors="replace").strip().splitlines()
+        self._process.stderr.close()
+        return "" if code == 0 else f"the new program does not take the policy: {said[-1] if said else f'exit {code}'}"
+
+
+def adopted(descriptor: int) -> socket.socket:
+    """A socket of the old program."""
+    made = socket.socket(fileno=descriptor)
+    with contextlib.suppress(OSError):
+        made.setblocking(False)
+    return made
