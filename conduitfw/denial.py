@@ -112,9 +112,14 @@ def lowered_window(flow: Flow, ack: int) -> int:
 
 
 def send_on(flow: Flow, sequence: int, payload: bytes) -> list[Emission]:
-    """Units that had to wait, or found no room in the packet that released them."""
+    """Whole units that had to wait."""
+    return send_pieces(flow, sequence, pieces(flow, payload, 12 if flow.timestamps else 0))
+
+
+def send_pieces(flow: Flow, sequence: int, payloads: list[bytes]) -> list[Emission]:
+    """One packet each, from `sequence` on: what found no room in the packet that released it is cut already."""
     emissions = []
-    for piece in pieces(flow, payload, 12 if flow.timestamps else 0):
+    for piece in payloads:
         emissions.append(
             _build(
                 flow,

@@ -34,7 +34,7 @@ EARLY_KEPT = 16  # ... and one that is not, for each direction
 class Passage:
     """What of a client's segment goes on: bytes `first` to `last` of `Flow.held`, or the segment as it came."""
 
-    __slots__ = ("as_it_came", "early", "fin", "payload", "sequence")
+    __slots__ = ("as_it_came", "early", "fin", "lead", "payload", "sequence")
 
     def __init__(self, sequence: int, payload: bytes, *, fin: bool, as_it_came: bool) -> None:
         self.sequence = sequence
@@ -42,6 +42,7 @@ class Passage:
         self.fin = fin
         self.as_it_came = as_it_came
         self.early = False  # it stands behind a gap: the client should be told
+        self.lead = 0  # how many bytes of a unit come first whose beginning the server has taken
 
 
 def advance(flow: Flow, findings: Findings, now: float) -> None:
@@ -204,13 +205,16 @@ def take(flow: Flow, packet: Packet, findings: Findings, now: float) -> Passage:
     first = sent_before if at >= sent_before else max(taken, _boundary(flow, at, up=False))
     last = sent if stop > sent_before else _boundary(flow, stop, up=True)
     fin = fin and last == sent
-    return Passage(
+    passage = Passage(
         flow.base + first,
         flow.held[first:last],
         fin=fin,
         as_it_came=first == relative and last == stop and fin == bool(packet.flags & FIN),
     )
 
+    if first < sent_before:
+        passage.lead = _boundary(flow, first, up=True) - first
+    return passage
 
 def _may_repeat(flow: Flow, at: int, findings: Findings) -> bool:
     """Whether what went on under an older policy, and may have been lost, may go on again (tcp-rules.md, 11)."""
@@ -365,10 +369,10 @@ def trim(flow: Flow) -> None:
         flow.base = (flow.base + cut) & _MASK
 
 
-def pieces(flow: Flow, payload: bytes, option_bytes: int) -> list[bytes]:
+def pieces(flow: Flow, payload: bytes, option_bytes: int, lead: int = 0) -> list[bytes]:
     """Cut what goes on into packets that reach the server whole (tcp-rules.md, 5), at unit boundaries.
 
-    A unit larger than a packet goes in full pieces, back to back.
+    A unit larger than a packet goes in full pieces, back to back. `lead`: bytes in front of the first boundary.
     """
     assert flow.channel is not None
     floor = 536 if len(flow.key) == 12 else 1220
@@ -380,16 +384,18 @@ def pieces(flow: Flow, payload: bytes, option_bytes: int) -> list[bytes]:
         return [payload]
     frame = flow.channel.protocol.frame
     result: list[bytes] = []
-    first = at = 0
-    while at < len(payload):
+    first, at = 0, lead
+    while True:
+        while at - first > limit:
+            result.append(payload[first : first + limit])
+            first += limit
+        if at >= len(payload):
+            break
         size = frame(payload, at, len(payload)) or len(payload) - at
         if at + size - first > limit and at > first:
             result.append(payload[first:at])
             first = at
         at += size
-        while at - first > limit:
-            result.append(payload[first : first + limit])
-            first += limit
     if first < len(payload):
         result.append(payload[first:])
     return result

@@ -7,7 +7,15 @@ Each function takes the flow and the packet and gives a `Step`. Reasons that are
 from __future__ import annotations
 
 from conduitfw import answers, handshake, stream
-from conduitfw.denial import Emission, acknowledge_gap, acknowledge_head, answer_tombstone, lowered_window, send_on
+from conduitfw.denial import (
+    Emission,
+    acknowledge_gap,
+    acknowledge_head,
+    answer_tombstone,
+    lowered_window,
+    send_on,
+    send_pieces,
+)
 from conduitfw.flow import Flow, State, distance
 from conduitfw.inspection import Findings
 from conduitfw.packet import ACK, FIN, PSH, RST, Packet, rebuild, without_sack
@@ -118,7 +126,7 @@ def _rewritten(flow: Flow, packet: Packet, passage: stream.Passage) -> Step:
     payload, fin = passage.payload, passage.fin
     rest: list[bytes] = []
     if not passage.as_it_came and payload:
-        payload, *rest = stream.pieces(flow, payload, packet.payload_at - packet.segment_at - 20)
+        payload, *rest = stream.pieces(flow, payload, packet.payload_at - packet.segment_at - 20, passage.lead)
         if rest and fin:
             fin = flow.client_ended = False  # the client sends it again
     flags = (packet.flags & ~FIN) | (FIN if fin else 0)
@@ -137,7 +145,7 @@ def _rewritten(flow: Flow, packet: Packet, passage: stream.Passage) -> Step:
         ),
     )
     if rest:
-        step.emissions += send_on(flow, (passage.sequence + len(payload)) & _MASK, b"".join(rest))
+        step.emissions += send_pieces(flow, (passage.sequence + len(payload)) & _MASK, rest)
     return step
 
 
