@@ -6,7 +6,7 @@ A dropped segment of a server stalls the session, so an answer is either passed 
 from __future__ import annotations
 
 from conduitfw.flow import Flow, distance
-from conduitfw.inspection import Findings
+from conduitfw.inspection import EARLY_REFUSED, Findings
 from conduitfw.packet import FIN, Packet
 from conduitfw.reasons import Malformed, Reason
 from conduitfw.stream import EARLY_KEPT, EARLY_SEGMENTS, keep_longer
@@ -102,6 +102,7 @@ def _pass_early(flow: Flow, begin: int, payload: bytes, findings: Findings) -> b
         findings.deny(Reason.CHANGED_REPEAT)
         return False
     if (len(early) >= EARLY_KEPT and begin not in early) or distance(begin, flow.server_next) > 0xFFFF:
+        findings.meet(EARLY_REFUSED)
         return False
     keep_longer(early, begin, payload)
     stop = (begin + len(payload)) & _MASK

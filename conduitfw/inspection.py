@@ -14,6 +14,12 @@ from conduitfw.policy.model import Rule
 from conduitfw.protocols import Kind, Unit
 from conduitfw.reasons import Reason
 
+# Bounds that a packet may meet (tcp-rules.md, 12). Each is a counter of the pipeline by that name.
+EARLY_REFUSED = "early_refused"  # a segment behind a gap found no room, and has to be sent again
+HELD_FULL = "held_full"  # bytes of a client found no room, and have to be sent again
+OUTSTANDING_REACHED = "outstanding_reached"  # a request was found waiting for the answers to others
+BOUNDS = (EARLY_REFUSED, HELD_FULL, OUTSTANDING_REACHED)
+
 # What the policy denies can be answered; what is malformed, or does not fit the session, ends it.
 ANSWERABLE = frozenset(
     (
@@ -32,7 +38,8 @@ class Findings:
     """The units that a packet completed, the rule that allowed the last, and the first denial."""
 
     __slots__ = (
-        "_ledger", "_now", "any_protocol", "denied", "detail", "reason", "rejected", "rule", "units", "waits",
+        "_ledger", "_now", "any_protocol", "denied", "detail", "met", "reason", "rejected", "rule", "units",
+        "waits",
     )  # fmt: skip
 
     def __init__(self, ledger: Ledger, now: float, any_protocol: bool = False) -> None:
@@ -46,6 +53,7 @@ class Findings:
         # Units that we answer in the server's place, and why: they end nothing.
         self.rejected: list[tuple[Unit, Reason, str]] = []
         self.waits = False  # bytes are kept back, or the sender has to send again
+        self.met: tuple[str, ...] = ()  # of BOUNDS
         # `replay --any`: only what is malformed is denied.
         self.any_protocol = any_protocol
 
@@ -119,6 +127,10 @@ class Findings:
         if unit.kind is Kind.REQUEST:
             flow.open_rules = 0 if unit.complete else unit.among
             flow.open_policy = flow.channel.stamp
+
+    def meet(self, bound: str) -> None:
+        """This packet met one of BOUNDS."""
+        self.met += (bound,)
 
     def deny(self, reason: Reason, unit: Unit | None = None, detail: str = "") -> bool:
         """Note a denial; the first of a packet is the one that is told. False where it does not count."""

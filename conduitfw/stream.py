@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from conduitfw import translation
 from conduitfw.flow import HELD_ROOM, Flow, distance
-from conduitfw.inspection import Findings
+from conduitfw.inspection import EARLY_REFUSED, HELD_FULL, OUTSTANDING_REACHED, Findings
 from conduitfw.packet import FIN, Packet
 from conduitfw.protocols import Unit
 from conduitfw.reasons import Malformed, Reason
@@ -70,6 +70,7 @@ def advance(flow: Flow, findings: Findings, now: float) -> None:
         if allowed and not flow.observed and not _may_go(flow, unit.size, at):
             break
         if allowed and not flow.observed and not session.may_go(unit, channel.outstanding):
+            findings.meet(OUTSTANDING_REACHED)
             break
         if not allowed and not flow.observed:
             answer = findings.refusal(flow, unit, held[at : at + size])
@@ -211,10 +212,10 @@ def take(flow: Flow, packet: Packet, findings: Findings, now: float) -> Passage:
         fin=fin,
         as_it_came=first == relative and last == stop and fin == bool(packet.flags & FIN),
     )
-
     if first < sent_before:
         passage.lead = _boundary(flow, first, up=True) - first
     return passage
+
 
 def _may_repeat(flow: Flow, at: int, findings: Findings) -> bool:
     """Whether what went on under an older policy, and may have been lost, may go on again (tcp-rules.md, 11)."""
@@ -232,7 +233,10 @@ def _append(flow: Flow, fresh: bytes, findings: Findings, now: float) -> None:
         flow.held += fresh[:room]
         advance(flow, findings, now)
         fresh = fresh[room:]
-        if not fresh or not flow.observed:
+        if not fresh:
+            return
+        if not flow.observed:
+            findings.meet(HELD_FULL)
             return
         flow.taken = flow.sent  # a capture may hold segments that a network card put together
         trim(flow)
@@ -279,6 +283,8 @@ def _behind_gap(flow: Flow, begin: int, payload: bytes, findings: Findings) -> b
     size = len(payload) + sum(len(each) for each in early.values())
     if len(early) < EARLY_KEPT and size <= HELD_ROOM and distance(begin + len(payload), flow.base) <= HELD_ROOM:
         keep_longer(early, begin, payload)
+    elif begin not in early:
+        findings.meet(EARLY_REFUSED)
     return True
 
 

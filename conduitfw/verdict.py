@@ -14,7 +14,7 @@ from collections.abc import Callable
 from conduitfw import denial, stream, tcp, translation
 from conduitfw.denial import Emission
 from conduitfw.flow import Flow, FlowTable, State
-from conduitfw.inspection import Findings
+from conduitfw.inspection import BOUNDS, Findings
 from conduitfw.ordinary import Ordinary, is_ordinary
 from conduitfw.outcome import Notice, NoticeKind, Outcome, Verdict
 from conduitfw.packet import RST, SYN, TCP, UDP, Packet, decode
@@ -33,7 +33,7 @@ _SWEEP = 512  # flows looked at in one tick
 
 _COUNTERS = (
     "packets", "accepted", "held", "denied", "units", "rewritten", "emitted", "flows_started", "flows_ended",
-    "engine_errors",
+    "engine_errors", *BOUNDS,
 )  # fmt: skip
 
 
@@ -336,6 +336,8 @@ class Pipeline:
         outcome.rule = findings.rule
         outcome.protocol = channel.protocol
         counters["units"] += len(findings.units)
+        for name in findings.met:
+            counters[name] += 1
         midstream = flow.state == State.ASKING and not channel.resync and not flow.observed
         if midstream and findings.reason is None:
             findings.deny(Reason.NO_SESSION)
