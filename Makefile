@@ -1,7 +1,7 @@
 # Two commands do all the set-up they need: `make demo` and `make test`.
 VENV := .venv/bin
 
-.PHONY: demo test lint types tests compiled bench docs evasion chaos fuzz format clean test-vm deb deb-check
+.PHONY: demo test lint types tests compiled bench docs evasion chaos fuzz format clean test-vm deb deb-check rules
 
 demo: ## two zones in network namespaces, real clients and servers, a table of what passed and what did not
 	@tools/setup demo
@@ -47,6 +47,10 @@ COUNTS ?=
 chaos: ## faults under load, counted: docs/reliability.md (some hours; FAULTS=worker-kill,reload makes a part)
 	@tools/setup test
 	@$(VENV)/python -m tests.chaos $(if $(FAULTS),--faults $(FAULTS)) $(if $(COUNTS),--counts $(COUNTS))
+
+rules: ## every rule of a TCP stream, taken away in a copy: does a test miss it? `python -m tests.rules WORD` for a part
+	@tools/setup test
+	@$(VENV)/python -m tests.rules
 
 SECONDS ?= 60
 fuzz: ## what breaks it, looked for by atheris: `make fuzz SECONDS=600`

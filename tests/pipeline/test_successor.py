@@ -1,0 +1,109 @@
+"""One state, in shared memory (tcp-rules.md, 1): what a successor finds of the sessions."""
+
+from __future__ import annotations
+
+import pytest
+
+from conduitfw.denial import Emission
+from conduitfw.flow import _IN_HAND, _USED, PATIENCE, RECORD_SIZE, FlowTable
+from conduitfw.outcome import Verdict
+from conduitfw.reasons import Reason
+from conduitfw.verdict import Pipeline
+from tests.pipeline.modbus_units import forbidden, read, read_answer
+from tests.pipeline.wire import Wire, tables
+
+
+class Killed(BaseException):
+    """The worker dies in the midst of a packet: nothing behind it runs."""
+
+
+def succeed(wire: Wire) -> None:
+    """Another worker takes the records over."""
+    wire.flows = FlowTable(wire.memory)
+    wire.pipeline = Pipeline(wire.pipeline.tables, wire.flows, wire.notices.append)
+
+
+def mark_of(wire: Wire) -> int:
+    return wire.memory[RECORD_SIZE * (1 + next(iter(wire.flows)).slot)]
+
+
+def die_with(wire: Wire, packet: bytes) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    wire.pipeline._pass = killed  # type: ignore[method-assign, assignment]
+    with pytest.raises(Killed):
+        wire.send(packet, True)
+
+
+def test_a_successor_knows_the_half_of_an_answer() -> None:
+    wire = Wire().open()
+    wire.client(read(1))
+    wire.server(read_answer(1)[:7])
+    succeed(wire)
+    assert wire.server(read_answer(1)[7:]).reason is None
+    assert wire.denials == []
+
+
+def test_a_successor_compares_what_is_repeated() -> None:
+    wire = Wire().open()
+    wire.losing = True
+    wire.client(read(1))
+    wire.losing = False
+    succeed(wire)
+    assert wire.client(forbidden(1), at=-len(read(1))).reason is Reason.CHANGED_REPEAT
+    assert wire.reads == []
+
+
+def test_a_successor_translates_on() -> None:
+    wire = Wire(tables(on_deny="reject")).open()
+    wire.client(forbidden(1))
+    wire.client(ack=wire.server_next + 9)
+    succeed(wire)
+    wire.client(read(2), ack=wire.server_next + 9)
+    assert wire.reads == [read(2)]
+    begin = wire.server_next
+    wire.server(read_answer(2))
+    assert (wire.at_client[-1].sequence, wire.at_client[-1].ack) == (begin + 9, wire.client_next)
+
+
+def test_the_record_is_marked_while_its_packet_is_in_hand() -> None:
+    wire = Wire().open()
+    die_with(wire, wire.packet(True, wire.client_next, wire.server_next, 0x18, read(1)))
+    assert mark_of(wire) == _IN_HAND
+    succeed(wire)
+    assert next(iter(wire.flows)).deaths == 1
+
+
+def test_a_decided_packet_leaves_a_record_without_a_mark() -> None:
+    wire = Wire().open()
+    wire.client(read(1))
+    assert mark_of(wire) == _USED
+
+
+def test_only_the_flow_whose_packet_kills_is_ended() -> None:
+    wire = Wire().open()
+    other = Wire(wire.pipeline.tables, flows=wire.flows, ports=(40001, 502))
+    other.pipeline = wire.pipeline
+    other.open()
+    killing = wire.packet(True, wire.client_next, wire.server_next, 0x18, read(1))
+    for _ in range(PATIENCE):
+        die_with(wire, killing)
+        succeed(wire)
+    emissions: list[Emission] = wire.pipeline.tick(wire.now)
+    wire.emit(emissions)
+    assert wire.reset_to_client and wire.reset_to_server
+    assert wire.denials == ["quarantined"]
+    other.pipeline, other.flows = wire.pipeline, wire.flows
+    assert other.client(read(2)).verdict is Verdict.ACCEPT
+    assert other.reads == [read(2)]
+    assert wire.client(read(1)).reason is Reason.ENDED
+
+
+def test_a_memory_of_another_layout_is_not_read() -> None:
+    wire = Wire().open()
+    wire.memory[3] += 1
+    succeed(wire)
+    assert len(wire.flows) == 0
+    assert wire.client(read(1)).reason is Reason.NO_SESSION
+    assert wire.reads == []
