@@ -170,6 +170,7 @@ def test_a_gap_is_not_sent_on() -> None:
     wire = Wire().open()
     outcome = wire.client(forbidden(), at=len(read()))
     assert (outcome.verdict, wire.reads) == (Verdict.HOLD, [])
+    assert not any(each.payload for each in wire.at_server)
     wire.client(read())
     assert wire.reads == [read()]
 

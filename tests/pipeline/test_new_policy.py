@@ -10,7 +10,7 @@ from conduitfw.packet import build_udp
 from conduitfw.policy.compile import Tables
 from conduitfw.reasons import Reason
 from tests.pipeline.modbus_units import read, read_answer, write
-from tests.pipeline.test_limits import HEAD, RTU, compiled, crobs, frame
+from tests.pipeline.test_limits import HEAD, RTU, compiled, crobs, frame, message
 from tests.pipeline.wire import Wire, tables
 
 
@@ -59,10 +59,22 @@ def test_a_session_that_is_no_longer_allowed_ends(tmp_path: Path) -> None:
 OBJECTS = crobs(1, 5, 2)
 BEGIN = frame(b"\x40\xc0\x05" + OBJECTS[:18])
 DENIED = frame(b"\x01" + OBJECTS[18:31])
-REST = frame(b"\x82" + OBJECTS[31:])
+REST = frame(b"\x82" + crobs(1, 2, 3)[18:])
 INSTEAD = frame(b"\x81" + crobs(1, 2, 3)[18:])  # in the place of the denied one
 NEXT = frame(b"\xc3\xc1\x05" + crobs(3))
 POINTS = "clients: hmi, servers: rtu, functions: direct_operate, points: {g12: 0-3}"
+
+
+def test_a_message_that_began_under_another_policy_does_not_end_under_this(tmp_path: Path) -> None:
+    """The new one would not have allowed its beginning, and does allow its end."""
+    rule = "name: low, allow: dnp3, clients: hmi, servers: rtu, functions: direct_operate, points: {g12: %s}"
+    wire = Wire(compiled(tmp_path, rule % "1-2"), ends=RTU, ports=(40000, 20000)).open()
+    first, last = message(5, crobs(1, 2), 5 + 13)
+    wire.client(first)
+    wire.server()
+    swap(wire, compiled(tmp_path, rule % "2-3"))
+    wire.client(last)
+    assert wire.reads == [first] and wire.reset_to_server
 
 
 def test_nothing_of_a_denied_fragment_goes_on_until_the_next(tmp_path: Path) -> None:

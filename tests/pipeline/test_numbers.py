@@ -11,7 +11,7 @@ from scapy.layers.inet import IP, TCP
 from conduitfw.flow import FlowTable
 from conduitfw.packet import FIN
 from conduitfw.verdict import Pipeline
-from tests.pipeline.modbus_units import exception, forbidden, read, read_answer, write_answer
+from tests.pipeline.modbus_units import exception, forbidden, read, read_answer
 from tests.pipeline.test_heads import with_block
 from tests.pipeline.test_limits import HEAD, RTU, compiled, crobs, message
 from tests.pipeline.wire import Wire, tables
@@ -106,16 +106,39 @@ def test_one_answer_at_a_time() -> None:
     assert wire.denials == ["no-rule", "no-rule"]
 
 
-def test_no_answer_of_ours_within_one_of_the_servers() -> None:
-    """Ten polls are unanswered and late: only the half of an answer says that another is to come."""
+def test_an_answer_waits_for_those_to_what_is_taken() -> None:
+    wire = answering()
+    wire.client(read(1) + forbidden(2))
+    wire.server()
+    assert ours(wire) == []
+    wire.server(read_answer(1))
+    assert ours(wire) == [exception(2, 6, 1)]
+
+
+def late() -> Wire:
+    """A poll is unanswered for so long that nobody waits for it any more; its answer may still come."""
     wire = answering()
     wire.client(read(1))
     wire.server()
-    wire.tick(6)  # nobody waits for it any more
+    wire.tick(6)
+    return wire
+
+
+def test_no_answer_of_ours_within_one_of_the_servers() -> None:
+    wire = late()
     wire.server(read_answer(1)[:6])
     wire.client(forbidden(2))
     assert ours(wire) == []
     wire.server(read_answer(1)[6:])
+    assert ours(wire) == [exception(2, 6, 1)]
+
+
+def test_no_answer_of_ours_between_bytes_that_are_late_and_behind_a_gap() -> None:
+    wire = late()
+    wire.server(read_answer(1)[4:], at=4)
+    wire.client(forbidden(2))
+    assert ours(wire) == []
+    wire.server(read_answer(1))
     assert ours(wire) == [exception(2, 6, 1)]
 
 
@@ -130,16 +153,19 @@ def test_no_answer_of_ours_behind_the_end() -> None:
 
 def test_a_repeat_beyond_the_place_of_our_answer_is_cut_there() -> None:
     """A server may put into one segment again what it sent in two; between them stands our answer by now."""
-    wire = answering()
-    wire.client(read(1))
+    wire = late()
+    wire.client(read(2))
     begin = wire.server_next
-    wire.server(read_answer(1))
-    wire.client(forbidden(2))
-    assert ours(wire) == [exception(2, 6, 1)]
-    before = len(wire.at_client)
-    late = write_answer(9)
-    wire.server(read_answer(1) + late, at=begin - wire.server_next)
-    assert all(len(each.payload) <= len(read_answer(1)) for each in wire.at_client[before:])
+    wire.server(read_answer(2))
+    wire.client(forbidden(3))
+    assert ours(wire) == [exception(3, 6, 1)]
+    both = read_answer(2) + read_answer(1)
+    wire.server(both, at=begin - wire.server_next)
+    told = wire.at_client[-1]
+    assert (told.sequence, told.payload) == (begin, read_answer(2))
+    wire.server(both[len(read_answer(2)) :])  # the client has acknowledged no more: the server sends the rest again
+    told = wire.at_client[-1]
+    assert (told.sequence, told.payload) == (begin + len(read_answer(2)) + SIZE, read_answer(1))
 
 
 def test_a_part_of_a_message_is_not_answered(tmp_path: Path) -> None:

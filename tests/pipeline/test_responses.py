@@ -80,6 +80,9 @@ def test_an_answer_is_repeated_as_the_server_likes() -> None:
     for first, last in ((0, len(answer)), (3, 7)):
         outcome = wire.server(answer[first:last], at=first - len(answer))
         assert (outcome.forward, outcome.reason, outcome.units) == (True, None, [])
+    wire.client(read(2))
+    outcome = wire.server(answer + read_answer(2), at=-len(answer))
+    assert (outcome.forward, outcome.reason, len(outcome.units)) == (True, None, 1)
 
 
 @BOTH

@@ -40,8 +40,10 @@ ENTRIES: tuple[Entry, ...] = (
          TCP, "        flow.raised_from, flow.raised_to = flow.sent, flow.end\n", "        pass\n"),
     rule(4, "the server's acknowledgement is not raised over what it has not taken",
          HEADS + "test_an_acknowledgement_of_less_is_not_raised",
-         TCP, "if flow.taken == flow.sent and flow.kept and flow.scale_known and stream.keeps_head(flow):",
-         "if flow.kept and flow.scale_known and stream.keeps_head(flow):"),
+         TCP, "if flow.taken == flow.sent and flow.kept and flow.scale_known and stream.keeps_head(flow):\n"
+         "        flow.raised_from, flow.raised_to = flow.sent, flow.end\n",
+         "if flow.kept and flow.scale_known and stream.keeps_head(flow):\n"
+         "        flow.raised_from, flow.raised_to = flow.taken, flow.end\n"),
     rule(4, "an acknowledgement below what was taken is not raised", HEADS + "test_an_old_acknowledgement_is_not_raised",
          TCP, "if distance(ack, flow.raised_from) >= 0 and distance(ack, flow.raised_to) < 0:",
          "if distance(ack, flow.raised_to) < 0:"),
@@ -100,7 +102,7 @@ ENTRIES: tuple[Entry, ...] = (
          STREAM + "test_nothing_is_sent_beyond_the_servers_window",
          OUT, "return not flow.scale_known or distance(flow.edge, flow.base + at + size) >= 0", "return True"),
     # --- 5. Sizes -------------------------------------------------------------------------------------
-    rule(5, "no packet is longer than the server's MSS", STREAM + "test_long_units_leave_in_packets_that_fit",
+    rule(5, "no packet is longer than the server's MSS", SIZES + "test_packets_of_our_own_are_cut_at_units",
          OUT, "limit = min(limit, flow.server_mss)", "pass"),
     rule(5, "less the options", SIZES + "test_options_count",
          OUT, "limit = max(limit - option_bytes, 1)", "limit = max(limit, 1)"),
