@@ -1,4 +1,4 @@
-"""Reload (tcp-rules.md, 11): a new policy in the midst of a session."""
+"""Reload (tcp-rules.md, 11): a new policy in the midst of a message, and what follows a denied part of one."""
 
 from __future__ import annotations
 
@@ -7,49 +7,16 @@ from pathlib import Path
 import pytest
 
 from conduitfw.packet import build_udp
-from conduitfw.policy.compile import Tables
 from conduitfw.reasons import Reason
-from tests.pipeline.modbus_units import read, read_answer, write
+from tests.pipeline.modbus_units import read
 from tests.pipeline.test_limits import HEAD, RTU, compiled, crobs, frame, message
-from tests.pipeline.wire import Wire, tables
-
-
-def swap(wire: Wire, rules: Tables) -> None:
-    wire.emit(wire.pipeline.swap(rules, wire.now))
-
-
-@pytest.mark.parametrize("unit", [read(1), write(1)], ids=["read", "write"])
-def test_a_kept_head_is_judged_by_the_new_policy(unit: bytes) -> None:
-    functions = {3: "write_multiple_registers", 16: "read"}[unit[7]]
-    wire = Wire().open()
-    wire.client(unit[:9])
-    swap(wire, tables(functions=functions))
-    assert wire.client(unit[9:]).reason is Reason.NO_RULE
-    assert wire.reads == [] and wire.reset_to_server
-
-
-def test_a_kept_head_that_is_still_allowed_goes_on() -> None:
-    wire = Wire().open()
-    wire.client(read(1)[:9])
-    swap(wire, tables(functions="read"))
-    wire.client(read(1)[9:])
-    assert wire.reads == [read(1)]
-
-
-def test_a_waiting_request_is_judged_by_the_new_policy() -> None:
-    wire = Wire().open()
-    wire.client(read(1))
-    wire.client(write(2))
-    swap(wire, tables(functions="read"))
-    wire.server(read_answer(1))
-    assert wire.reads == [read(1)]
-    assert wire.denials == ["no-rule"] and wire.reset_to_server
+from tests.pipeline.wire import Wire
 
 
 def test_a_session_that_is_no_longer_allowed_ends(tmp_path: Path) -> None:
     wire = Wire().open()
     wire.client(read(1)[:5])
-    swap(wire, compiled(tmp_path, "allow: dnp3, clients: hmi, servers: rtu, functions: read"))
+    wire.swap(compiled(tmp_path, "allow: dnp3, clients: hmi, servers: rtu, functions: read"))
     assert wire.denials == ["policy-changed"]
     assert wire.reset_to_server and wire.reset_to_client
     assert wire.client(read(1)[5:]).reason is not None
@@ -72,7 +39,7 @@ def test_a_message_that_began_under_another_policy_does_not_end_under_this(tmp_p
     first, last = message(5, crobs(1, 2), 5 + 13)
     wire.client(first)
     wire.server()
-    swap(wire, compiled(tmp_path, rule % "2-3"))
+    wire.swap(compiled(tmp_path, rule % "2-3"))
     wire.client(last)
     assert wire.reads == [first] and wire.reset_to_server
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from conduitfw.denial import Emission
-from conduitfw.flow import _IN_HAND, _USED, PATIENCE, RECORD_SIZE, FlowTable
+from conduitfw.flow import PATIENCE, FlowTable
 from conduitfw.outcome import Verdict
 from conduitfw.reasons import Reason
+from conduitfw.record import IN_HAND, USED
 from conduitfw.verdict import Pipeline
 from tests.pipeline.modbus_units import forbidden, read, read_answer
 from tests.pipeline.wire import Wire, tables
@@ -24,7 +25,7 @@ def succeed(wire: Wire) -> None:
 
 
 def mark_of(wire: Wire) -> int:
-    return wire.memory[RECORD_SIZE * (1 + next(iter(wire.flows)).slot)]
+    return wire.memory[next(iter(wire.flows)).at]
 
 
 def die_with(wire: Wire, packet: bytes) -> None:
@@ -70,7 +71,7 @@ def test_a_successor_translates_on() -> None:
 def test_the_record_is_marked_while_its_packet_is_in_hand() -> None:
     wire = Wire().open()
     die_with(wire, wire.packet(True, wire.client_next, wire.server_next, 0x18, read(1)))
-    assert mark_of(wire) == _IN_HAND
+    assert mark_of(wire) == IN_HAND
     succeed(wire)
     assert next(iter(wire.flows)).deaths == 1
 
@@ -78,7 +79,7 @@ def test_the_record_is_marked_while_its_packet_is_in_hand() -> None:
 def test_a_decided_packet_leaves_a_record_without_a_mark() -> None:
     wire = Wire().open()
     wire.client(read(1))
-    assert mark_of(wire) == _USED
+    assert mark_of(wire) == USED
 
 
 def test_only_the_flow_whose_packet_kills_is_ended() -> None:

@@ -11,6 +11,7 @@ HANDSHAKE = "tests/pipeline/test_handshake.py::"
 GAPS = "tests/pipeline/test_gaps.py::"
 REPEATS = "tests/pipeline/test_repeats.py::"
 PACKET = "tests/test_packet.py::"
+RECORD = "conduitfw/record.py"
 FLOW, IN, OUT = "conduitfw/flow.py", "conduitfw/packet.py", "conduitfw/stream.py"
 TCP, VERDICT, OPENING, ANSWERS = (
     "conduitfw/tcp.py",
@@ -24,17 +25,28 @@ NOTHING = 'return Passage(flow.sent - 1, b"", fin=False, as_it_came=False)'
 ENTRIES: tuple[Entry, ...] = (
     # --- 1. One state, in shared memory ---------------------------------------------------------------
     rule(1, "a successor has the kept head", STREAM + "test_a_successor_goes_on_with_kept_heads_and_outstanding_requests",
-         FLOW, "flow.held = bytes(memory[place : place + held])", 'flow.held = b""'),
+         RECORD, "flow.held = bytes(memory[place : place + held])", 'flow.held = b""'),
     rule(1, "a successor has the outstanding requests",
          STREAM + "test_a_successor_goes_on_with_kept_heads_and_outstanding_requests",
-         FLOW, "flow.session_bytes = bytes(memory[place : place + session])", 'flow.session_bytes = b""'),
+         RECORD, "flow.session_bytes = bytes(memory[place : place + session])", 'flow.session_bytes = b""'),
     rule(1, "a successor has the half of an answer that has passed",
          RECORDS + "test_a_successor_knows_the_half_of_an_answer",
-         FLOW, "flow.partial = bytes(memory[place : place + partial])", 'flow.partial = b""'),
-    rule(1, "a successor has the numbers, what is sent on and not taken, what is translated",
-         (RECORDS + "test_a_successor_compares_what_is_repeated", RECORDS + "test_a_successor_translates_on",
+         RECORD, "flow.partial = bytes(memory[place : place + partial])", 'flow.partial = b""'),
+    rule(1, "a successor has the numbers: what is sent on and not taken",
+         (RECORDS + "test_a_successor_compares_what_is_repeated",
           STREAM + "test_a_successor_goes_on_with_kept_heads_and_outstanding_requests"),
-         FLOW, "            setattr(flow, name, value)\n", "            pass\n"),
+         RECORD, "zip(_OFTEN_NAMES, often, strict=True):\n            setattr(flow, name, value)\n",
+         "zip(_OFTEN_NAMES, often, strict=True):\n            pass\n"),
+    rule(1, "a successor has what is translated", RECORDS + "test_a_successor_translates_on",
+         RECORD, "_SELDOM_STRUCT.unpack_from(memory, at + _SELDOM_AT), strict=True):\n            setattr(flow, name, value)\n",
+         "_SELDOM_STRUCT.unpack_from(memory, at + _SELDOM_AT), strict=True):\n            pass\n"),
+    rule(1, "a worker killed while it writes leaves the record as it was",
+         "tests/pipeline/test_records.py::test_a_worker_killed_while_it_writes_leaves_the_record_as_it_was",
+         RECORD, "        size = len(octets_of)\n        other = flow.half ^ 1\n",
+         "        size = len(octets_of)\n        other = flow.half\n"),
+    rule(1, "bytes that found no room are said to be missing: the flow is ended",
+         "tests/pipeline/test_records.py::test_bytes_that_find_no_block_are_said_to_be_missing",
+         RECORD, "            mark = WRITING\n", "            pass\n"),
     rule(1, "a successor has the open DNP3 fragment",
          "tests/pipeline/test_limits.py::TestSeveralFrames::test_a_successor_goes_on_with_the_same_rules",
          "conduitfw/protocols/dnp3/session.py", "self._fragment = found.pop(0) if flags & 2 else None",
@@ -56,7 +68,7 @@ ENTRIES: tuple[Entry, ...] = (
           RECORDS + "test_only_the_flow_whose_packet_kills_is_ended"),
          FLOW, "if mark == _WRITING or flow.deaths >= PATIENCE:", "if True:"),
     rule(1, "a memory of another layout is not read", RECORDS + "test_a_memory_of_another_layout_is_not_read",
-         FLOW, "known = bytes(self._memory[: len(_MAGIC)]) == _MAGIC", "known = True"),
+         RECORD, "known = bytes(octets[: len(_MAGIC)]) == _MAGIC", "known = True"),
     # --- 2. Before anything else ----------------------------------------------------------------------
     rule(2, "a wrong IPv4 header checksum is dropped", PACKET + "test_refuses[header checksum]",
          IN, 'if verify_checksums and int.from_bytes(data[:20], "big") % 0xFFFF:', "if False:"),

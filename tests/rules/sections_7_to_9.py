@@ -60,7 +60,7 @@ ENTRIES: tuple[Entry, ...] = (
          REJECT + "test_a_repeat_of_the_request_gets_the_answer_again_and_goes_nowhere",
          MOVED, "            flow.answer_due = 0.0  # it repeats the request: our answer was lost\n", "            pass\n"),
     rule(7, "a successor sends it again", NUMBERS + "test_a_successor_sends_the_answer",
-         "conduitfw/flow.py", "            flow.answer_due = 0.0  # a predecessor may have died before it was sent\n", "            pass\n"),
+         "conduitfw/record.py", "            flow.answer_due = 0.0  # a predecessor may have died before it was sent\n", "            pass\n"),
     rule(7, "until then no acknowledgement covers the denied request",
          REJECT + "test_as_long_as_the_answer_is_under_way_no_acknowledgement_covers_the_request",
          MOVED, "    if flow.answer_length and distance(moved, flow.answered_end) >= 0:\n", "    if False:\n"),
