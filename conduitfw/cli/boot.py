@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
-from conduitfw.cli.output import AS_JSON, print_json
-from conduitfw.cli.running import STATE
+from conduitfw.cli.state import STATE
 from conduitfw.runtime.boot import boot as load
 from conduitfw.runtime.store import DEFAULT_STATE, Store
 
@@ -15,7 +16,7 @@ from conduitfw.runtime.store import DEFAULT_STATE, Store
 @click.option("--management", multiple=True, envvar="CONDUITFW_MANAGEMENT", metavar="INTERFACE",
               help="Where the machine is managed: all that is heard where no policy is kept "
                    "(also by the environment: CONDUITFW_MANAGEMENT, several with spaces between).")  # fmt: skip
-@AS_JSON
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def boot(state: str | None, management: tuple[str, ...], as_json: bool) -> None:
     """Load the closed ruleset of the last good policy; for the boot-time unit, before the network.
 
@@ -28,7 +29,7 @@ def boot(state: str | None, management: tuple[str, ...], as_json: bool) -> None:
     except OSError as error:
         raise click.ClickException(f"nothing could be loaded: {error}") from None
     if as_json:
-        print_json({"loaded": found.what, "shut": found.shut, "problems": list(found.problems)})
+        click.echo(json.dumps({"loaded": found.what, "shut": found.shut, "problems": list(found.problems)}))
         return
     for problem in found.problems:
         click.echo(f"warning: {problem}", err=True)

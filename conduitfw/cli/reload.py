@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from conduitfw.cli.output import AS_JSON, print_json
-from conduitfw.cli.running import SOCKET, STATE, ask, problem_line, refuse
+from conduitfw.cli.running import SOCKET, ask, problem_line, refuse
+from conduitfw.cli.state import STATE
 from conduitfw.runtime.store import DEFAULT_STATE, Store
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from conduitfw.runtime.control import DEFAULT_SOCKET
-from conduitfw.runtime.store import DEFAULT_STATE
 
 SOCKET = click.option(
     "--socket",
@@ -19,13 +18,6 @@ SOCKET = click.option(
     show_default=True,
     metavar="PATH",
     help="The control socket (also by the environment: CONDUITFW_SOCKET).",
-)
-STATE = click.option(
-    "--state",
-    "state",
-    envvar="CONDUITFW_STATE",
-    metavar="FOLDER",
-    help=f"Where policies are kept (also by the environment: CONDUITFW_STATE; the service's is {DEFAULT_STATE}).",
 )
 # Seconds; a little longer than control itself waits.
 _WAIT = {"status": 10.0, "reload": 130.0, "confirm": 10.0, "rollback": 130.0, "upgrade": 100.0, "stop": 20.0}

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from conduitfw.cli.output import AS_JSON
-from conduitfw.cli.running import SOCKET, STATE, ask, problem_line, refuse
+from conduitfw.cli.running import SOCKET, ask, problem_line, refuse
+from conduitfw.cli.state import STATE
 from conduitfw.kernel.marks import DEFAULT_QUEUE_BASE
 from conduitfw.observe.events import DEFAULT_PATH, EventLog
 from conduitfw.observe.metrics import prometheus
