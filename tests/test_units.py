@@ -90,3 +90,9 @@ def test_the_user_and_its_folders(tmp_path: Path) -> None:
     done = run("systemd-tmpfiles", "--create", f"--root={tmp_path}", str(FOLDER / "conduitfw.tmpfiles"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / DEFAULT_STATE.lstrip("/")).stat().st_mode & 0o777 == 0o700
+
+
+def test_what_a_worker_needs_to_give_up_its_rights_is_not_filtered() -> None:
+    """capset is one of @privileged: filtered, no worker could start (tools/boot-check found it)."""
+    filters = settings(FOLDER / "conduitfw.service", "SystemCallFilter")
+    assert "capset" in filters[-1].split() and not filters[-1].startswith("~")

