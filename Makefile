@@ -1,7 +1,7 @@
 # Two commands do all the set-up they need: `make demo` and `make test`.
 VENV := .venv/bin
 
-.PHONY: demo test lint types tests compiled bench docs evasion chaos fuzz format clean test-vm deb deb-check rules
+.PHONY: demo test lint types tests compiled bench docs evasion chaos fuzz format clean test-vm deb deb-check rules test-vm-short boot-check
 
 demo: ## two zones in network namespaces, real clients and servers, a table of what passed and what did not
 	@tools/setup demo
@@ -58,11 +58,18 @@ fuzz: ## what breaks it, looked for by atheris: `make fuzz SECONDS=600`
 	@$(VENV)/python -c 'import atheris' 2>/dev/null || $(VENV)/python -m pip install --quiet --group fuzz
 	@$(VENV)/python -m fuzz --seconds $(SECONDS)
 
+test-vm-short: ## a part of it that takes some minutes
+	@tools/setup test
+	@tools/vm -t 1200 $(VENV)/python -m pytest -p no:cacheprovider tests/system/test_stock_kernel.py
+
 deb: ## the Debian package, in build/
 	@tools/deb
 
 deb-check: ## installs it into a bare Debian in a folder, tries it, removes it
 	@tools/deb-check
+
+boot-check: ## boots it twice under Debian's kernel and systemd, in an emulated machine: order, sandbox, kills
+	@tools/boot-check
 
 format: ## what `lint` wants
 	$(VENV)/ruff check --fix .

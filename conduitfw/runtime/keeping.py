@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from conduitfw.runtime import child
-from conduitfw.runtime.candidate import Trial
+from conduitfw.runtime.candidate import Examine, Trial
 from conduitfw.runtime.messages import EngineKind, Notifier
 from conduitfw.runtime.store import Store
 
@@ -99,16 +99,28 @@ class Keeping:
         self._unconfirmed.until = now + TRY_AGAIN
         return self._unconfirmed.before
 
-    def before(self, number: int) -> InForce | tuple[str, ...] | None:
-        """What `rollback NUMBER` goes back to: in memory, or the kept files; None where there is none.
+    @property
+    def waiting_before(self) -> InForce | None:
+        """The policy before one that waits to be confirmed; None where none waits."""
+        return self._unconfirmed.before if self._unconfirmed is not None else None
 
-        1 is the one before the policy in force. While a policy waits to be confirmed, it is the one before that.
+    def examine_before(self, number: int, examine: Examine) -> Examine:
+        """What reads the kept policy that `rollback NUMBER` goes back to: 1 is the one before the policy in force.
+
+        For the candidate process: the supervisor waits for no disk.
         """
-        if self._unconfirmed is not None:
-            return self._unconfirmed.before if number == 1 else None
-        entries = self._store.entries() if self._store is not None else []
-        earlier = [entry for entry in entries if entry.digest != self._digest(self.current)]
-        return (str(earlier[number - 1].sources),) if 0 < number <= len(earlier) else None
+        store, current = self._store, self._digest(self.current)
+
+        def read(_: Sequence[str]) -> Trial:
+            entries = store.entries() if store is not None else []
+            earlier = [entry for entry in entries if entry.digest != current]
+            if number > len(earlier):
+                said = f"{len(earlier)} are kept" if store is not None else "none are kept (`run --state`)"
+                message = f"there is no policy {number} before this one: {said}"
+                return Trial(problems=[{"severity": "error", "message": message}])
+            return examine((str(earlier[number - 1].sources),))
+
+        return read
 
     def went_back(self, target: InForce, by: str, why: str) -> None:
         """`target` is in force again; what it replaced is not started with."""

@@ -473,15 +473,15 @@ class Supervisor:
         self._tellers.append(child.fork("cfw-status", main))
 
     def _roll_back(self, request: int, number: int, by: str) -> None:
-        target = self._keeping.before(number)
-        if target is None:
-            error = f"there is no policy {number} before this one: `conduitfw history` lists those that are kept"
-            self._reply(request, ok=False, error=error)
-        elif isinstance(target, InForce):
-            self._begin_reload(request, target.paths, by, ready=target.trial, back="it was taken back")
-        else:
+        waiting, back = self._keeping.waiting_before, "it was taken back"
+        if waiting is None:
             # Kept files are a copy: what a reload reads next is what the operator edits.
-            self._begin_reload(request, target, by, back="it was taken back", afterwards=self._paths)
+            examine = self._keeping.examine_before(number, self._examine)
+            self._begin_reload(request, self._paths, by, back=back, examine=examine)
+        elif number == 1:
+            self._begin_reload(request, waiting.paths, by, ready=waiting.trial, back=back)
+        else:
+            self._reply(request, ok=False, error=self._keeping.refusal)
 
     def _begin_reload(
         self,
@@ -492,9 +492,9 @@ class Supervisor:
         confirm: float = 0.0,
         ready: Trial | None = None,
         back: str = "",
-        afterwards: Sequence[str] | None = None,
+        examine: Examine | None = None,
     ) -> None:
-        """`confirm`, `back`, `ready`: see __init__ and Reload. `afterwards`: paths that a later reload reads."""
+        """`paths`: what a later reload reads, and this one, unless `ready` or `examine` say what to take instead."""
         refusal = "another reload is under way" if self._reload is not None else "" if back else self._keeping.refusal
         if self._taking_up is not None or self._upgrade is not None:
             refusal = "an upgrade is under way"
@@ -502,14 +502,14 @@ class Supervisor:
             self._reply(request, ok=False, error=refusal)
             return
         self._reload_confirm, self._reload_back = confirm, back
-        self._reload_paths = tuple(paths if afterwards is None else afterwards)
+        self._reload_paths = tuple(paths)
         self._manager.reloading()
         self._reload_request, self._reload_by = request, by
 
         def install(policy: Policy) -> None:
             self._host.install(policy, static=self._static, per_source=self._load.per_source)
 
-        self._reload = Reload(paths, self._examine, self._pool, install, self._policy, ready)
+        self._reload = Reload(paths, examine or self._examine, self._pool, install, self._policy, ready)
 
     def _step_reload(self, reload: Reload, now: float) -> None:
         answer = reload.step(now)
