@@ -16,7 +16,7 @@ from conduitfw.flow import FlowTable
 from conduitfw.outcome import Outcome, Verdict
 from conduitfw.policy.compile import Channel
 from conduitfw.protocols.ordinary import OrdinarySession
-from conduitfw.record import COMPILED, Flow, State
+from conduitfw.record import Flow, State
 
 _MASK, _HALF = 0xFFFF_FFFF, 0x8000_0000
 _HEADERS = 40  # octets of IPv4 and TCP without options
@@ -26,6 +26,7 @@ _LONGEST = 128  # octets of an ordinary request
 _READ = struct.Struct("!B x H 2x H x B 2x 12s I I B B H 4x")
 _OPTION = struct.Struct("!II")
 _OPEN = int(State.OPEN)
+_COMPILED = not __file__.endswith(".py")  # then octet by octet is the quickest, else one call for many
 
 
 class Allowed:
@@ -104,7 +105,7 @@ class Ordinary:
         size = len(data)
         if size < _HEADERS:
             return None
-        if COMPILED:
+        if _COMPILED:
             if data[0] != 0x45 or data[9] != 6 or (data[6] & 0x3F) or data[7]:
                 return None
             end = data[2] << 8 | data[3]
@@ -122,20 +123,19 @@ class Ordinary:
             at = _HEADERS + _STAMPED
             if end < at:
                 return None
-            if COMPILED:
+            if _COMPILED:
                 if data[40] != 1 or data[41] != 1 or data[42] != 8 or data[43] != 10:
                     return None
-                stamp = data[44] << 24 | data[45] << 16 | data[46] << 8 | data[47]
+                stamp = _u32(data, 44)
             else:
                 kind, stamp = _OPTION.unpack_from(data, 40)
                 if kind != _STAMPS:
                     return None
         elif header != 5:
             return None
-        if COMPILED:
+        if _COMPILED:
             key = data[12:24]
-            sequence = data[24] << 24 | data[25] << 16 | data[26] << 8 | data[27]
-            ack = data[28] << 24 | data[29] << 16 | data[30] << 8 | data[31]
+            sequence, ack = _u32(data, 24), _u32(data, 28)
             window = data[34] << 8 | data[35]
         flow = self._from_client.get(key)
         from_client = flow is not None
@@ -178,7 +178,7 @@ class Ordinary:
                 return None
             packed = session.pack()
         else:
-            if sequence != sent or flow.base != sent or flow.taken != sent or flow.held:
+            if sequence != sent or flow.base != sent or flow.taken != sent or flow.held or flow.older_until >= 0:
                 return None
             if length > flow.longest or length > _LONGEST or flow.open_policy != channel.stamp:
                 return None
@@ -250,9 +250,14 @@ class Ordinary:
         flow.ordinary = False  # it may have a block now, which the next to write has to give back
 
 
+def _u32(data: bytes, at: int) -> int:
+    high = data[at] << 8 | data[at + 1]  # in two halves: a compiler's int has no room for four octets without a sign
+    return high << 16 | (data[at + 2] << 8 | data[at + 3])
+
+
 def _checksums_are_right(data: bytes, end: int) -> bool:
     """As packet.decode verifies them, of data[:end]: 20 octets of IPv4, and TCP behind it."""
-    if not COMPILED:
+    if not _COMPILED:
         if int.from_bytes(data[:20], "big") % 0xFFFF:
             return False
         total = int.from_bytes(data[12:end], "big")

@@ -25,7 +25,7 @@ LAYOUT_VERSION = 4  # a memory of another version is not read: its flows count a
 _MAGIC = b"cfw" + bytes((LAYOUT_VERSION,))
 
 FREE, USED, IN_HAND, WRITING = 0, 1, 2, 3
-COMPILED = not __file__.endswith(".py")  # then octet by octet is the quickest, else one call for many
+_COMPILED = not __file__.endswith(".py")  # then octet by octet is the quickest, else one call for many
 
 Memory = bytearray | mmap.mmap
 
@@ -135,6 +135,7 @@ _HALF = struct.Struct("<" + "".join(code.replace("H", "I") for _, code in _OFTEN
 _HALVES_AT = -(-(_SELDOM_AT + _SELDOM_STRUCT.size) // 8) * 8
 _ROOM_AT = 64  # within a half
 INLINE = 160  # octets of session, partial and held that need no block
+_INLINE = INLINE
 _HALF_SIZE = _ROOM_AT + INLINE
 RECORD_SIZE = _HALVES_AT + 2 * _HALF_SIZE
 _get_seldom = operator.attrgetter(*_SELDOM_NAMES)
@@ -316,12 +317,12 @@ class Records:
     def adopt(self) -> tuple[list[int], list[tuple[Flow, int]]]:
         """The free slots, and the flows that a predecessor left, each with its record's mark."""
         octets = self._octets
-        known = bytes(octets[: len(_MAGIC)]) == _MAGIC
+        known = bytes(self.memory[: len(_MAGIC)]) == _MAGIC
         if not known:
-            octets[: len(_MAGIC)] = _MAGIC
+            self.memory[: len(_MAGIC)] = _MAGIC
         free: list[int] = []
         found: list[tuple[Flow, int]] = []
-        marks = bytes(octets[RECORD_SIZE : self._blocks_at : RECORD_SIZE])
+        marks = bytes(self.memory[RECORD_SIZE : self._blocks_at : RECORD_SIZE])
         for slot, mark in enumerate(marks):
             if mark == FREE or not known:
                 if mark != FREE:
@@ -398,14 +399,14 @@ class Records:
         octets, words, memory = self._octets, self._words, self.memory
         held = flow.held
         session_size, held_size = len(packed), len(held)
-        if session_size + held_size > INLINE:
+        if session_size + held_size > _INLINE:
             return False
         at = flow.at
         other = flow.half ^ 1
         half = at + _HALVES_AT + other * _HALF_SIZE
         room = half + _ROOM_AT
         word = half >> 2
-        if COMPILED:
+        if _COMPILED:
             for place in range(session_size):
                 octets[room + place] = packed[place]
             room += session_size

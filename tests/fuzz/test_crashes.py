@@ -80,7 +80,7 @@ def test_a_program_reaches_the_server_and_is_answered() -> None:
 
 @pytest.mark.parametrize(
     ("broken", "says"),
-    [("judge", "does not allow"), ("commit", "OSError"), ("whole", "part of a unit")],
+    [("judge", "does not allow"), ("sent", "OSError"), ("whole", "part of a unit")],
 )
 def test_a_defect_is_found(broken: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of these defects, were it in the engine, would be met by this program."""
@@ -93,8 +93,8 @@ def test_a_defect_is_found(broken: str, says: str, monkeypatch: pytest.MonkeyPat
 
     if broken == "judge":
         monkeypatch.setattr("conduitfw.inspection.Findings.judge", lambda *_: True)
-    elif broken == "commit":
-        monkeypatch.setattr("conduitfw.protocols.modbus.session.ModbusSession.commit", failing)
+    elif broken == "sent":
+        monkeypatch.setattr("conduitfw.inspection.Findings.sent", failing)
     else:
         monkeypatch.setattr("conduitfw.stream.take", as_it_came)
     data = poll(("_cut_unit", "_answer", "_unit"), READ + b"\5", b"\0", FORBIDDEN)

@@ -256,7 +256,7 @@ class ModbusSession(OrdinarySession):
                 self._unknown, 1, only.transaction_id, only.unit_id, only.function, len(only.expected), only.expected,
                 only.carries_data, only.sent, only.late,
             )  # fmt: skip
-        return _HEADER.pack(self._unknown, len(self._outstanding)) + b"".join(
+        entries = [
             _ENTRY.pack(
                 each.transaction_id,
                 each.unit_id,
@@ -268,7 +268,8 @@ class ModbusSession(OrdinarySession):
                 each.late,
             )
             for each in self._outstanding
-        )
+        ]
+        return _HEADER.pack(self._unknown, len(entries)) + b"".join(entries)
 
     def restore(self, data: bytes) -> None:
         """Set the state from `pack`'s bytes."""

@@ -1,0 +1,28 @@
+# Types for the compiler (CONTRIBUTING.md).
+cimport cython
+from conduitfw.protocols.ordinary cimport OrdinarySession
+
+cdef int _FIRST_READ, _LAST_READ
+cdef Py_ssize_t _READ_SIZE
+cdef tuple _MOST, _BITS
+
+cdef class Transaction:
+    cdef public int transaction_id, unit_id, function
+    cdef public bytes expected
+    cdef public bint carries_data, late
+    cdef public double sent
+
+cdef class ModbusSession(OrdinarySession):
+    cdef public object _lenient
+    cdef public bint _unknown
+    cdef public list _outstanding
+    @cython.locals(function=int, quantity=int, first=int, most=int)
+    cpdef long long asks(self, bytes data, Py_ssize_t at, Py_ssize_t end) except -2
+    cpdef asked(self, bytes data, Py_ssize_t at, Py_ssize_t end, double now)
+    @cython.locals(
+        size=Py_ssize_t, function=int, transaction=Transaction, expected=bytes, octets=int, bits=int,
+    )
+    cpdef bint answers(self, bytes data, Py_ssize_t at, Py_ssize_t end) except -1
+    cpdef answered(self)
+    @cython.locals(only=Transaction)
+    cpdef bytes pack(self)
