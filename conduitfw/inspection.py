@@ -87,8 +87,8 @@ class Findings:
         protocol, held = flow.channel.protocol, flow.held
         session = protocol.session(flow.channel.lenient)
         now = Findings(self._ledger, self._now, self.any_protocol)
-        at = 0
-        while at < end and (size := protocol.frame(held, at, end)):
+        at, end = 0, min(end, len(held))
+        while at < end and (size := protocol.frame(held, at, end)) and at + size <= end:
             unit = session.inspect(held, at, at + size, True)
             if unit.begins and unit.reason is None and not now.judge(flow, unit):
                 if now.reason not in _BY_WHAT_WAS:
