@@ -25,6 +25,7 @@ class NoticeKind(enum.Enum):
     DENIED = "denied"
     FLOW_START = "flow-start"
     FLOW_END = "flow-end"
+    REMARK = "remark"  # an answer passed that is not what one would expect: `action` says why
 
 
 class Notice:
@@ -52,7 +53,7 @@ class Notice:
         self.kind_of_unit = ""
         self.address: tuple[int, ...] = ()
         self.described: dict[str, object] = {}  # the unit, as its protocol describes it
-        self.action = ""  # for DENIED: drop, reset or monitor
+        self.action = ""  # for DENIED: drop, reset or monitor; for REMARK: protocols.Remark
 
     def describe(self, unit: Unit, protocol: Definition) -> None:
         """Name the unit that was denied."""

@@ -66,6 +66,8 @@ def advance(flow: Flow, findings: Findings, now: float) -> None:
         if size == 0 or at + size > end:
             break
         unit = session.inspect(held, at, at + size, True)
+        if unit.address and unit.address[-1] == channel.unanswered:
+            unit.answered = False
         allowed = findings.judge(flow, unit)
         if allowed and not flow.observed and not _may_go(flow, unit.size, at):
             break

@@ -20,7 +20,7 @@ from conduitfw.outcome import Notice, NoticeKind, Outcome, Verdict
 from conduitfw.packet import RST, SYN, TCP, UDP, Packet, decode
 from conduitfw.policy.compile import Tables
 from conduitfw.policy.ledger import Ledger
-from conduitfw.protocols import Unit
+from conduitfw.protocols import Remark, Unit
 from conduitfw.reasons import Malformed, Reason
 
 TOMBSTONE_SECONDS = 60.0
@@ -33,7 +33,7 @@ _SWEEP = 512  # flows looked at in one tick
 
 _COUNTERS = (
     "packets", "accepted", "held", "denied", "units", "rewritten", "emitted", "flows_started", "flows_ended",
-    "engine_errors", *BOUNDS,
+    "engine_errors", "answers_unmatched", *BOUNDS,
 )  # fmt: skip
 
 
@@ -315,6 +315,7 @@ class Pipeline:
             findings.deny(Reason.CUT_DATAGRAM)
         if (findings.reason is not None or findings.rejected) and not flow.observed:
             session.restore(before[0])
+            session.abandon()  # nothing of that fragment goes on until another begins
             flow.open_rules, flow.open_policy = before[1:]
             self.ledger.undo()
             step = tcp.Step(False)
@@ -336,6 +337,9 @@ class Pipeline:
         outcome.rule = findings.rule
         outcome.protocol = channel.protocol
         counters["units"] += len(findings.units)
+        for unit in findings.units:
+            if unit.remark is not None and unit.reason is None:
+                self._remark(flow, unit, unit.remark, now)
         for name in findings.met:
             counters[name] += 1
         midstream = flow.state == State.ASKING and not channel.resync and not flow.observed
@@ -398,6 +402,17 @@ class Pipeline:
         notice.action = action
         if findings.denied is not None:
             notice.describe(findings.denied, channel.protocol)
+        self.notices(notice)
+
+    def _remark(self, flow: Flow, unit: Unit, remark: Remark, now: float) -> None:
+        """An answer passes, and is not what one would expect."""
+        if remark is Remark.UNMATCHED:
+            self._counters["answers_unmatched"] += 1
+            return
+        assert flow.channel is not None
+        notice = Notice(NoticeKind.REMARK, flow, now)
+        notice.from_client, notice.action = False, remark.value
+        notice.describe(unit, flow.channel.protocol)
         self.notices(notice)
 
     def _tell_rejected(self, flow: Flow, unit: Unit, reason: Reason, detail: str, now: float) -> None:
@@ -464,7 +479,7 @@ class Pipeline:
     def _time_out(self, flow: Flow, now: float) -> list[Emission]:
         assert flow.channel is not None and flow.session is not None
         timeout = flow.channel.transaction_timeout
-        if flow.session.overdue(now, timeout):
+        if flow.session.overdue(now, timeout, all_late=flow.channel.goes_on_unanswered):
             return self._end_now(flow, Reason.NO_ANSWER, now)
         if translation.is_pending(flow):
             if now - flow.answer_since > translation.GIVE_UP:

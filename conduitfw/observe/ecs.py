@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from conduitfw import __version__
+from conduitfw.protocols import Remark
 from conduitfw.protocols.registry import PROTOCOLS
 from conduitfw.reasons import Reason
 from conduitfw.runtime.messages import EngineKind, EngineNotice, FlowNotice, Message
@@ -21,6 +22,11 @@ ECS_VERSION = "8.11.0"
 _TRANSPORTS = {6: "tcp", 17: "udp"}
 _REASONS = {reason.code: reason for reason in Reason}
 
+REMARKS = {
+    Remark.LATE.value: "An answer came when its request had been given up. It passed.",
+    Remark.OTHER_UNIT.value: "An answer has another unit id than its request. It passed: `responses: lenient`.",
+    Remark.UNMATCHED.value: "An answer of a session whose beginning nobody saw matches no request. It passed.",
+}
 # EngineNotice.kind -> event.kind, category, type, severity (RFC 5424), and a sentence for people.
 ENGINE: dict[EngineKind, tuple[str, str, str, int, str]] = {
     EngineKind.ENGINE_START: ("event", "process", "start", 5, "The firewall has started."),
@@ -151,6 +157,11 @@ def _flow(notice: FlowNotice) -> dict[str, Any]:
         event["code"] = notice.reason
         reason = _REASONS.get(notice.reason)
         event["reason"] = reason.told(notice.detail) if reason is not None else notice.reason
+    elif notice.kind == "remark":
+        event["type"] = ["connection", "info"]
+        event["action"] = notice.action
+        event["outcome"] = "success"
+        event["reason"] = REMARKS[notice.action]
     else:
         event["type"] = ["connection", "start" if notice.kind == "flow-start" else "end"]
         event["action"] = notice.kind

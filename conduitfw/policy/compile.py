@@ -16,7 +16,7 @@ from ipaddress import ip_network
 
 from conduitfw.policy.ledger import Ledger
 from conduitfw.policy.limits import Limit, Refusal
-from conduitfw.policy.model import Conduit, Inspection, Network, Place, Policy, Rule
+from conduitfw.policy.model import Asset, Conduit, Inspection, Network, Place, Policy, Rule
 from conduitfw.policy.tags import Tag, TagLimits
 from conduitfw.protocols import Definition, Kind, Unit
 from conduitfw.protocols.registry import PROTOCOLS
@@ -64,8 +64,8 @@ class Channel:
     """What one client may say to one server on one port: shared by every flow between them."""
 
     __slots__ = (
-        "_classes", "_rows", "_tags", "conduit", "lenient", "monitor", "on_deny", "ordinary", "outstanding", "protocol",
-        "resync", "stamp", "transaction_timeout",
+        "_classes", "_rows", "_tags", "conduit", "goes_on_unanswered", "lenient", "monitor", "on_deny", "ordinary",
+        "outstanding", "protocol", "resync", "stamp", "transaction_timeout", "unanswered",
     )  # fmt: skip
 
     def __init__(
@@ -77,10 +77,11 @@ class Channel:
         server: bytes,
         tags: TagLimits | None = None,
         stamp: int = 0,
+        asset: Asset | None = None,
     ) -> None:
         """`rules` of one conduit and one protocol, in the policy's order; packed addresses.
 
-        `tags`: of the server; `stamp`: tells these rules from others.
+        `tags`: of the server; `stamp`: tells these rules from others; `asset`: the server, where it has a name.
         """
         self.conduit = conduit
         self.stamp = stamp
@@ -91,7 +92,12 @@ class Channel:
         self.resync = conduit.midstream == "resync"
         limits = [inspection.outstanding for _, inspection in rules if inspection.outstanding is not None]
         self.outstanding = min(limits, default=16)
-        self.transaction_timeout = max(inspection.transaction_timeout for _, inspection in rules)
+        usual = (asset.answer_within if asset is not None else None) or protocol.transaction_timeout
+        self.transaction_timeout = max(inspection.transaction_timeout or usual for _, inspection in rules)
+        self.goes_on_unanswered = asset is not None and asset.goes_on_unanswered
+        # The server's address that is a broadcast here: behind a gateway, which has units of other numbers.
+        behind = asset is not None and asset.units is not None and any(asset.units)
+        self.unanswered = protocol.gateway_broadcast if behind else -1
         self.lenient = any(inspection.lenient_responses for _, inspection in rules)
         self._classes, self._rows = _address_classes(protocol, rules, client, server)
         self.ordinary: object = None  # what the engine remembers of this channel (ordinary.py)
@@ -106,7 +112,7 @@ class Channel:
 
         Only where the first rule that names the function sets no limits, and no tags are watched.
         """
-        if self._tags is not None:
+        if self._tags is not None or self.unanswered in address:
             return None
         row = self._rows.get(tuple(each.get(value, 0) for each, value in zip(self._classes, address, strict=True)))
         grants = row[function] if row is not None and 0 <= function < len(row) else ()
@@ -285,6 +291,7 @@ class Tables:
         tags: dict[tuple[bytes, str], list[Tag]] = {}
         for tag in policy.tags:
             tags.setdefault((tag.server.packed, tag.protocol.name), []).append(tag)
+        self._assets = {asset.address.packed: asset for asset in policy.assets}
         self._tags = {place: TagLimits(found, PROTOCOLS[place[1]]) for place, found in tags.items()}
         for rule in self._rules:
             if rule.inspection is not None:
@@ -337,7 +344,8 @@ class Tables:
             if rule.inspection is not None and rule.conduit == first.conduit and rule.allow == first.allow
         )
         tags = self._tags.get((server, first.allow))
-        return Channel(conduit, PROTOCOLS[first.allow], alike, client, server, tags, self._stamp(alike))
+        asset = self._assets.get(server)
+        return Channel(conduit, PROTOCOLS[first.allow], alike, client, server, tags, self._stamp(alike), asset)
 
     def _stamp(self, rules: tuple[tuple[Rule, Inspection], ...]) -> int:
         """What tells these rules from others: the same in every policy that has them unchanged, 32 bits."""
@@ -370,7 +378,7 @@ def allow_everything(ports: Mapping[str, Iterable[int]]) -> Tables:
             anywhere,
             anywhere,
             None,
-            protocol.transaction_timeout,
+            None,
             True,
         )
         for transport in protocol.transports:

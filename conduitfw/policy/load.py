@@ -185,7 +185,10 @@ class _Loader:
                     text.place, f"{address} is not in the networks of the zone {zone}", f"these are {listed}"
                 )
             units = numbers(asset.texts("units"), "a unit id", 0, 255, self._report) if "units" in asset else None
-            yield Asset(name, zone, address, self._mac(asset), units, asset.number("link_address"), text.place)
+            yield Asset(
+                name, zone, address, self._mac(asset), units, asset.number("link_address"), text.place,
+                asset.seconds("answer_within", 0.0) or None, asset.choice("on_no_answer", "end") == "go_on",
+            )  # fmt: skip
 
     def _mac(self, asset: Section) -> str | None:
         text = asset.scalar("mac")

@@ -42,6 +42,8 @@ class Asset:
     units: frozenset[int] | None
     link_address: int | None
     place: Place
+    answer_within: float | None = None  # seconds; None: the protocol's default
+    goes_on_unanswered: bool = False  # a write without an answer does not end the session (`on_no_answer: go_on`)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Inspection:
     client_addresses: tuple[tuple[Network, tuple[frozenset[int] | None, ...]], ...]
     server_addresses: tuple[tuple[Network, tuple[frozenset[int] | None, ...]], ...]
     outstanding: int | None  # as the rule says it; None: the default (16 reads, writes alone)
-    transaction_timeout: float  # seconds
+    transaction_timeout: float | None  # seconds, as the rule says it; None: what the asset or the protocol says
     lenient_responses: bool
     limits: tuple[Limit, ...] = ()  # what a request must keep to beside its function and address
 

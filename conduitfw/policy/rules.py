@@ -181,7 +181,7 @@ def _inspection(
         _addresses(protocol, "client", named, clients),
         _addresses(protocol, "server", named, servers),
         section.number("outstanding"),
-        section.seconds("transaction_timeout", protocol.transaction_timeout),
+        section.seconds("transaction_timeout", 0.0) or None,
         section.choice("responses", "strict") == "lenient",
         limits.read(functions),
     )

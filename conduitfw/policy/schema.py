@@ -68,6 +68,8 @@ ASSET: dict[str, Field] = {
     "mac": Field('MAC address, in quotes: "00:1b:1b:aa:00:20"'),
     "units": Field("Modbus unit ids that answer here: 1, 10-14, [1, 2]", "numbers"),
     "link_address": Field("DNP3 link address", "number", lowest=0, highest=65519),
+    "answer_within": Field("how long an answer may take: 10 s; a rule's `transaction_timeout` goes first", "seconds"),
+    "on_no_answer": Field("what a write that it never answers does to the session", "choice", choices=("end", "go_on")),
     "description": Field("what it is"),
 }
 

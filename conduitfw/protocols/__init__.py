@@ -74,12 +74,20 @@ class Asked:
     code: int = -1  # DNP3: control code
 
 
+class Remark(enum.Enum):
+    """What is worth telling of an answer that passes (tcp-rules.md, 9 and 10)."""
+
+    LATE = "late-answer"  # its request was given up
+    OTHER_UNIT = "other-unit-answer"  # another unit id than the request's (`responses: lenient`)
+    UNMATCHED = "unmatched-answer"  # of a session whose beginning nobody saw
+
+
 class Unit:
     """One protocol unit: a Modbus ADU or a DNP3 link frame, as `Session.inspect` read it."""
 
     __slots__ = (
         "_items", "address", "also", "among", "answered", "asked_of", "begins", "carries_data", "complete", "detail",
-        "function", "grant", "judged", "kind", "reason", "selected", "since", "size", "token",
+        "function", "grant", "judged", "kind", "reason", "remark", "selected", "since", "size", "token",
     )  # fmt: skip
 
     def __init__(
@@ -129,6 +137,7 @@ class Unit:
         self.since = -1.0
         # Of the same: the server's part of the address that the request named, where the answer may have another.
         self.asked_of = -1
+        self.remark: Remark | None = None
         self.token = token  # the session's own, between inspect and commit
         self._items: Sequence[Item] | None = None
 
@@ -168,8 +177,14 @@ class Session(_Protocol):
     def commit(self, unit: Unit, now: float) -> None:
         """The unit was sent on at `now` (seconds): remember it."""
 
-    def overdue(self, now: float, timeout: float) -> bool:
-        """Whether a request that carries data has waited for its answer longer than `timeout` s."""
+    def abandon(self) -> None:
+        """Nothing of what the client has begun and not ended goes on any more: a part of it was denied."""
+
+    def overdue(self, now: float, timeout: float, *, all_late: bool = False) -> bool:
+        """Whether a request that carries data has waited for its answer longer than `timeout` s.
+
+        Others hold nobody up from then on; `all_late`: nor do these.
+        """
 
     def accept_unknown(self) -> None:
         """Take answers that match nothing until the first request from now on is answered (midstream)."""
@@ -241,6 +256,9 @@ class Definition:
     addressed: frozenset[int]
     # Functions that change nothing: a rule's `at_most` does not count them.
     quiet: frozenset[int]
+    # The value of the server's part of an address that is a broadcast to the slaves of a gateway, which nobody answers;
+    # -1: none (MODBUS Messaging on TCP/IP V1.0b, 3.1.3).
+    gateway_broadcast: int
     # Values of the server's part of an address that several servers, or any of them, may take for theirs.
     everyone: frozenset[int]
     # asked(function, question) -> the items of such a request.

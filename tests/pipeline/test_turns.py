@@ -126,14 +126,7 @@ def station(rules: Tables) -> Wire:
     "unit",
     [
         *(pytest.param(unit, id=name) for name, unit in DNP3_WITH_DATA.items()),
-        *(
-            pytest.param(
-                unit,
-                id=name,
-                marks=pytest.mark.xfail(strict=True, reason="only octets of the sender's choice count as data here"),
-            )
-            for name, unit in WITHOUT_OCTETS.items()
-        ),
+        *(pytest.param(unit, id=name) for name, unit in WITHOUT_OCTETS.items()),
     ],
 )
 def test_a_dnp3_request_with_data_waits(tmp_path: Path, unit: bytes) -> None:
@@ -242,12 +235,9 @@ def test_nothing_waits_for_a_confirm(tmp_path: Path) -> None:
     assert wire.reads == [CONFIRM, LINK_STATUS, DNP3_WITH_DATA["direct operate"]]
 
 
-# --- of the asset: not yet -----------------------------------------------------------------------------
+# --- of the asset -----------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(
-    strict=True, reason="`answer_within` is `transaction_timeout`, and stands in a rule, not at an asset"
-)
 def test_answer_within_belongs_to_the_asset(tmp_path: Path) -> None:
     head = HEAD.replace("units: 1}", "units: 1, answer_within: 2 s}")
     wire = Wire(compiled(tmp_path, ALL, head=head)).open()
@@ -256,7 +246,6 @@ def test_answer_within_belongs_to_the_asset(tmp_path: Path) -> None:
     assert wire.denials == ["no-answer"]
 
 
-@pytest.mark.xfail(strict=True, reason="`on_no_answer` is not in the policy language: every flow ends")
 def test_a_write_without_an_answer_where_the_asset_says_go_on(tmp_path: Path) -> None:
     head = HEAD.replace("units: 1}", "units: 1, on_no_answer: go_on}")
     wire = Wire(compiled(tmp_path, ALL, head=head)).open()
@@ -266,7 +255,6 @@ def test_a_write_without_an_answer_where_the_asset_says_go_on(tmp_path: Path) ->
     assert next(iter(wire.flows)).state == State.OPEN
 
 
-@pytest.mark.xfail(strict=True, reason="unit 0 counts like every other: its write has to be answered, or the flow ends")
 def test_unit_0_of_a_gateway_is_a_broadcast(tmp_path: Path) -> None:
     rule = "allow: modbus, clients: hmi, servers: plc, functions: all, units: [0, 1]"
     wire = Wire(compiled(tmp_path, rule)).open()

@@ -68,7 +68,7 @@ ENTRIES: tuple[Entry, ...] = (
           RECORDS + "test_only_the_flow_whose_packet_kills_is_ended"),
          FLOW, "if mark == _WRITING or flow.deaths >= PATIENCE:", "if True:"),
     rule(1, "a memory of another layout is not read", RECORDS + "test_a_memory_of_another_layout_is_not_read",
-         RECORD, "known = bytes(octets[: len(_MAGIC)]) == _MAGIC", "known = True"),
+         RECORD, "known = bytes(self.memory[: len(_MAGIC)]) == _MAGIC", "known = True"),
     # --- 2. Before anything else ----------------------------------------------------------------------
     rule(2, "a wrong IPv4 header checksum is dropped", PACKET + "test_refuses[header checksum]",
          IN, 'if verify_checksums and int.from_bytes(data[:20], "big") % 0xFFFF:', "if False:"),

@@ -295,8 +295,8 @@ def _points(cases: Cases) -> None:
         client(ask(READ, span(30, 0, 0, 15))),
         client(ask(READ, span(30, 1, 3, 3, size=4), seq=1)),
         client(ask(READ, span(30, 0, 2, 4), span(20, 0, 4, 7), seq=2)),
-        client(ask(7, span(20, 0, 0, 0), seq=3)),
     )
+    cases.add("points", "within, frozen", rule, client(ask(7, span(20, 0, 0, 0))))
     cases.add("points", "within, by index", rule, client(ask(READ, indexed(30, 1, [(0, b""), (15, b"")]))))
     cases.add("points", "within, written", rule, client(ask(WRITE, RESTART_SEEN)))
     cases.add("points", "groups that are not named are left alone", rule, client(ask(READ, every(1), class_data(0))))

@@ -111,6 +111,7 @@ DNP3 = Definition(
     last_point=LAST_INDEX,
     addressed=frozenset(range(256)),
     quiet=QUIET,
+    gateway_broadcast=-1,
     everyone=frozenset(range(SELF_ADDRESS, 0x10000)),
     asked=asked,
     tag_keys=("group", "index", "outstation"),

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from conduitfw.protocols import Item, Kind, Unit
+from conduitfw.protocols import Item, Kind, Remark, Unit
 from conduitfw.protocols.dnp3 import application, link, selection, transport
 from conduitfw.protocols.dnp3.objects import BEGINNING, NONE, Objects, items_of, outcome_of, read_objects
 from conduitfw.protocols.dnp3.selection import Selection
@@ -34,6 +34,8 @@ SESSION_SIZE = (
 _FRAME = struct.Struct("<xxBBHH")
 
 _WAITING, _LATE, _ANSWERED = 0, 1, 2
+# What may go on beside others (tcp-rules.md, 6), unless it brings octets of the client's choice.
+_PLAIN = frozenset((application.CONFIRM, application.READ))
 _OPERATIONS = frozenset((selection.OPERATE, application.DIRECT_OPERATE))
 
 
@@ -177,7 +179,12 @@ class Dnp3Session:
             return
         at = 1 + application.REQUEST_HEADER_SIZE if first else 1
         fragment = self._read_objects(unit, fragment, octets, at, last)
-        unit.carries_data = not (first and last) or unit.objects.brings_octets or unit.reason is not None
+        unit.carries_data = (
+            not (first and last)
+            or fragment.function not in _PLAIN
+            or unit.objects.brings_octets
+            or unit.reason is not None
+        )
         unit.answered = (
             last
             and fragment.function not in application.WITHOUT_ANSWER
@@ -272,7 +279,11 @@ class Dnp3Session:
                 unit.answers = found.function
                 if found.state == _WAITING:
                     unit.since = found.sent
-            elif not self._unknown and unit.reason is None:
+                elif found.state == _LATE:
+                    unit.remark = Remark.LATE
+            elif self._unknown:
+                unit.remark = Remark.UNMATCHED
+            elif unit.reason is None:
                 unit.reason = Reason.UNMATCHED_RESPONSE
             if last:
                 answered, final = found, bool(fragment.control & application.FIN)
@@ -341,12 +352,15 @@ class Dnp3Session:
             self._requests.remove(next((each for each in self._requests if each.state != _WAITING), self._requests[0]))
         self._requests.append(Request(pair, unit.function, sequence, unit.carries_data, now))
 
-    def overdue(self, now: float, timeout: float) -> bool:
+    def abandon(self) -> None:
+        self._fragment = None
+
+    def overdue(self, now: float, timeout: float, *, all_late: bool = False) -> bool:
         """Whether a request that carries data waits for longer than `timeout`; others then hold nobody up."""
         result = False
         for request in self._requests:
             if request.state == _WAITING and now - request.sent > timeout:
-                if request.carries_data:
+                if request.carries_data and not all_late:
                     result = True
                 else:
                     request.state = _LATE

@@ -69,6 +69,7 @@ MODBUS = Definition(
         function: frozenset().union(*(catalogue.groups[name] for name in catalogue.groups if name != "session"))
         for function, catalogue in SUB_FUNCTIONS.items()
     },
+    gateway_broadcast=0,
     everyone=frozenset((0,)),
     asked=points.asked,
     tag_keys=("table", "address", "unit_id"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from conduitfw.protocols import Item, Kind, Unit
+from conduitfw.protocols import Item, Kind, Remark, Unit
 from conduitfw.protocols.modbus import adu, points
 from conduitfw.protocols.modbus.catalogue import (
     BIT_TABLES,
@@ -144,9 +144,16 @@ class ModbusSession(OrdinarySession):
         if transaction is not None and alone and not transaction.late:
             unit.since, unit.asked_of = transaction.sent, transaction.unit_id
         if transaction is None:
+            unit.remark = Remark.UNMATCHED
             if not self._unknown:
                 unit.reason = Reason.UNMATCHED_RESPONSE
-        elif code > 127 or adu.agrees(transaction.expected, data, at, end):
+        elif transaction.late:
+            unit.remark = Remark.LATE
+        elif transaction.unit_id != unit_id:
+            unit.remark = Remark.OTHER_UNIT
+        if transaction is None:
+            return unit
+        if code > 127 or adu.agrees(transaction.expected, data, at, end):
             unit.expected = transaction.expected
         else:
             unit.reason = Reason.MODBUS_ANSWER_DIFFERS
@@ -178,7 +185,7 @@ class ModbusSession(OrdinarySession):
             self._unknown = False
             if token in self._outstanding:
                 self._outstanding.remove(token)
-        elif isinstance(token, tuple):
+        elif isinstance(token, tuple) and unit.answered:
             if len(self._outstanding) >= REMEMBERED:
                 self._outstanding.pop(0)  # may_go saw to it that this one is late
             transaction_id, expected = token
@@ -231,12 +238,15 @@ class ModbusSession(OrdinarySession):
 
     # --------------------------------------------------------------------------------------------------
 
-    def overdue(self, now: float, timeout: float) -> bool:
+    def abandon(self) -> None:
+        """No ADU is a part of something longer."""
+
+    def overdue(self, now: float, timeout: float, *, all_late: bool = False) -> bool:
         """Whether a request that carries data waits for longer than `timeout`; reads then hold nobody up."""
         result = False
         for transaction in self._outstanding:
             if now - transaction.sent > timeout:
-                if transaction.carries_data:
+                if transaction.carries_data and not all_late:
                     result = True
                 else:
                     transaction.late = True
