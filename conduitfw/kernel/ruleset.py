@@ -15,6 +15,9 @@ from conduitfw.kernel.shape import BRIDGE, INET, Method, Shape
 from conduitfw.policy.model import Policy
 
 TABLE = "conduitfw"
+# What one source may send into the queue of static conduits. Polls are some hundred packets a second; the engine
+# decides several thousand of the worst kind, and the queue holds 2,048.
+STATIC_RATE, STATIC_BURST = 4000, 512
 
 COUNTERS = {
     "wrong_side": "source addresses that do not belong on the side they arrived from",
@@ -24,7 +27,7 @@ COUNTERS = {
     "fragment": "IP fragments, which nobody can inspect",
     "server_opens": "connections that the servers' side tried to open",
     "unnamed": "named by no rule",
-    "flooded": "more than one source may have inspected while a queue is too long",
+    "flooded": "more than one source may have inspected: while a queue is too long, and on static conduits always",
     "uninspected": "traffic of a static or watched conduit that no engine has decided: it passed",
     "unjudged": "inspected traffic that no engine has decided",
     "routed": "traffic between zones that tried to pass through this machine's own addresses",
@@ -166,7 +169,7 @@ class _Text:
             (
                 "inspect_static",
                 "To the engine; without one, on by address and port",
-                ["jump limit_sources", *self._to_queue(marks.QUEUE_STATIC)],
+                [*self._static_limit(), "jump limit_sources", *self._to_queue(marks.QUEUE_STATIC)],
             ),
             ("inspect_watched", "To the engine, which stops nothing", self._to_queue(marks.QUEUE_STATIC)),
             ("from_client", "tcp and udp rules, on the way to the server", self._from_client()),
@@ -179,6 +182,14 @@ class _Text:
         for name, comment, rules in chains:
             lines += ["", f"# {comment}", f"chain {name} {{", *indent(rules), "}"]
         return lines
+
+    def _static_limit(self) -> list[str]:
+        """Always: where the kernel passes what finds no room in the queue, nobody may fill it alone."""
+        limit = f"limit rate over {STATIC_RATE}/second burst {STATIC_BURST} packets"
+        return [
+            f"update @queued{version} {{ {proto} saddr {limit} }} counter name flooded drop"
+            for proto, version in (("ip", 4), ("ip6", 6))
+        ]
 
     def _limit(self) -> list[str]:
         if not self._per_source:
@@ -317,6 +328,7 @@ class _Text:
             errors = "destination-unreachable, time-exceeded, parameter-problem" if version == 4 else (
                 "destination-unreachable, packet-too-big, time-exceeded, parameter-problem"
             )  # fmt: skip
+            too_big = "destination-unreachable icmp code frag-needed" if version == 4 else "packet-too-big"
             passed = f"meta mark set {marks.PASSED:#x} counter name opened accept"
             lines += [
                 f"{there} vmap @inspected{version}",
@@ -325,6 +337,7 @@ class _Text:
                 f"{back} @opened{version} goto from_server",
                 f"{icmp} type echo-request {proto} saddr . {proto} daddr @pinged{version} {passed}",
                 f"{icmp} type {{ echo-reply, {errors} }} {proto} daddr . {proto} saddr @pinged{version} {passed}",
+                f"{icmp} type {too_big} {proto} daddr @reached{version} {passed}",
                 f"{proto} saddr . {proto} daddr @watched{version} meta mark set {marks.PASSED:#x} "
                 "counter name watched accept",
             ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ipaddress import collapse_addresses
+from typing import Any, NamedTuple
 
 from conduitfw.kernel.boxes import Box, disjoint
 from conduitfw.kernel.elements import address_range, boxes_between, keys_of
@@ -74,6 +75,7 @@ class _Sets:
             address = f"ipv{version}_addr"
             spec = [f"type {address}", "size 65535", "flags dynamic,timeout", "timeout 10s"]
             found.append(Container("set", f"sources{version}", spec, [], "What each source sends while it is limited"))
+            found.append(Container("set", f"queued{version}", spec, [], "What each sends into static conduits"))
             key = f"{address} . {address} . inet_proto . inet_service"
             interval = ["flags interval"]
             pair, quad = [f"type {address} . {address}", *interval], [f"type {key}", *interval]
@@ -86,6 +88,8 @@ class _Sets:
                  "Client . server . protocol . server's port: what the engine decides"),
                 ("set", "opened", quad, self._opened(version),
                  "Client . server . protocol . server's port: what passes as it is"),
+                ("set", "reached", single, self._reached(version),
+                 "Ends of inspected sessions: they are told of packets that are too big"),
                 ("set", "pinged", pair, self._pinged(version), "Client . server: who may ping whom"),
                 ("set", "watched", pair, self._watched(version), "The two sides of conduits that are only monitored"),
             ):  # fmt: skip
@@ -175,6 +179,16 @@ class _Sets:
 
     def _goes_to_queue(self, conduit: Conduit) -> bool:
         return not (self._static and self._fails_static(conduit))
+
+    def _reached(self, version: int) -> list[str]:
+        networks: set[Any] = {  # of one version: typing cannot tell
+            network
+            for rule in self._policy.rules
+            if rule.inspection is not None
+            for network in (*rule.clients, *rule.servers)
+            if network.version == version
+        }
+        return sorted(str(each) for each in collapse_addresses(networks))
 
     def _inspected(self, version: int) -> list[str]:
         elements: list[str] = []

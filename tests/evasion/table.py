@@ -198,7 +198,7 @@ def page(found: Found, played: Others, arrived: Others) -> str:
             "\n| row | servers | no firewall | reset | reject | controls | note |\n| --- " + "| --- " * 6 + "|\n"
         )
         parts += [line(case, found) + "\n" for case in cases]
-    notes = {each.name: "; ".join(filter(None, (each.note, each.known_open))) for each in SCENARIOS}
+    notes = {each.name: each.note for each in SCENARIOS}
     parts += [
         SCENARIO_HEAD,
         "\n".join(other_lines(played, notes)),

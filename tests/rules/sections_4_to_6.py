@@ -130,7 +130,7 @@ ENTRIES: tuple[Entry, ...] = (
          OUT, "        if size == 0 or at + size > end:\n            break\n        unit = session.inspect(held,",
          "        if size == 0:\n            break\n        size = min(size, end - at)\n        unit = session.inspect(held,"),
     without_mutation(5, "ICMP fragmentation-needed and packet-too-big pass to the sender of an inspected flow", (),
-                     "in the kernel: see the report of the rules' table; no fast test can show it"),
+                     "in the kernel: tests/system/test_below_ip.py sends them to both kinds of hosts"),
     without_mutation(5, "receive offload is off on the ports; `doctor` refuses an MTU above the queue's copy range", (),
                      "in the kernel: tests/system, and `conduitfw doctor` on the machine itself"),
     # --- 6. One request that carries data at a time ---------------------------------------------------

@@ -52,6 +52,10 @@ CASES = [
     ("a client that nobody named", ether() / segment(source="10.10.0.66"), "unnamed"),
     ("a ping that nobody named", ether() / IP(src=HMI, dst=RTU) / ICMP() / Raw(MARKER), "unnamed"),
     ("a redirect", ether() / IP(src=HMI, dst=PLC) / ICMP(type=5) / Raw(MARKER), "unnamed"),
+    ("word of a packet too big, to somebody without a session", ether() / IP(src=HMI, dst="10.20.0.77")
+     / ICMP(type=3, code=4, nexthopmtu=1000) / segment(source="10.20.0.77", destination=HMI), "unnamed"),
+    ("word of an unreachable port, to the server", ether() / IP(src=HMI, dst=PLC)
+     / ICMP(type=3, code=3) / segment(source=PLC, destination="10.10.0.12"), "unnamed"),
     ("another transport", ether() / IP(src=HMI, dst=PLC, proto=132) / Raw(MARKER), "unnamed"),
 ]  # fmt: skip
 
@@ -70,6 +74,8 @@ CONTROLS = [
     ("neighbour advertisement of its own", SCADA, ether() / IPv6(src="fd00:10::11", dst="ff02::1", hlim=255)
      / ICMPv6ND_NA(tgt="fd00:10::11", R=0) / ICMPv6NDOptDstLLAddr(lladdr="02:00:00:00:00:66") / Raw(MARKER)),
     ("a ping that is named", SCADA, ether() / IP(src=HMI, dst=PLC) / ICMP() / Raw(MARKER)),
+    ("word of a packet too big, to the client", CELL, ether() / IP(src="10.20.0.1", dst=HMI)
+     / ICMP(type=3, code=4, nexthopmtu=1000) / segment()),
     ("a connection that is named", SCADA, ether() / segment(source=EWS, port=8080, flags="S")),
 ]  # fmt: skip
 
