@@ -37,6 +37,7 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._version = 0
         for name in _COPIED:
             source = ROOT / name
             if source.is_dir():
@@ -46,8 +47,7 @@ class Copy:
 
     def run(self, tests: tuple[str, ...], *options: str) -> tuple[int, str]:
         """Run tests by their names. Gives pytest's status (-1: they did not end) and its last lines."""
-        # No bytecode: a file that changes twice within a second, to the same size, would look unchanged.
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(self.folder)}
+        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *tests]
         try:
             done = subprocess.run(
@@ -63,15 +63,21 @@ class Copy:
         path = self.folder / mutation.file
         text = path.read_text()
         assert text.count(mutation.before) == 1, f"{mutation.file}: not exactly once: {mutation.before!r}"
-        path.write_text(text.replace(mutation.before, mutation.after))
+        self._write(path, text.replace(mutation.before, mutation.after))
         try:
             yield
         finally:
-            path.write_text(text)
+            self._write(path, text)
+
+    def _write(self, path: Path, text: str) -> None:
+        """Bytecode is known by its source's size and second: each version has a second of its own."""
+        path.write_text(text)
+        self._version += 1
+        os.utime(path, (self._version, self._version))
 
     def comes_first(self) -> bool:
         """Whether what is imported here is the copy, and not the working tree."""
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(self.folder)}
+        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
         command = [sys.executable, "-c", "import conduitfw; print(conduitfw.__file__)"]
         found = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=True)
         return Path(found.stdout.strip()).is_relative_to(self.folder)
@@ -88,8 +94,8 @@ def chosen(words: list[str]) -> list[Entry]:
     return [entry for entry in ENTRIES if not words or fits(entry)]
 
 
-def attempt(entry: Entry, copies: SimpleQueue[Copy]) -> tuple[Entry, str]:
-    """Take one rule away. Gives what is wrong with the row; "": a test has failed, as it should."""
+def attempt(entry: Entry, copies: SimpleQueue[Copy]) -> tuple[Entry, str, str]:
+    """Take one rule away. Gives what is wrong with the row ("": a test has failed, as it should), and which it was."""
     assert entry.mutation is not None
     copy = copies.get()
     try:
@@ -98,8 +104,8 @@ def attempt(entry: Entry, copies: SimpleQueue[Copy]) -> tuple[Entry, str]:
     finally:
         copies.put(copy)
     if status == _FAILED:
-        return entry, ""
-    return entry, "its tests pass without it" if status == _PASSED else f"its tests do not run: {told}"
+        return entry, "", next((line for line in told.splitlines() if line.startswith("FAILED ")), "")
+    return entry, "its tests pass without it" if status == _PASSED else f"its tests do not run: {told}", ""
 
 
 def main(words: list[str]) -> int:
@@ -125,9 +131,11 @@ def main(words: list[str]) -> int:
             copies.put(copy)
         survivors = 0
         with ThreadPoolExecutor(AT_A_TIME) as pool:
-            for entry, wrong in pool.map(lambda each: attempt(each, copies), mutated):
+            for entry, wrong, by in pool.map(lambda each: attempt(each, copies), mutated):
                 survivors += bool(wrong)
                 print(f"{'SURVIVES' if wrong else 'missed  '} {entry.title}{': ' + wrong if wrong else ''}", flush=True)
+                if by:
+                    print(f"            {by}", flush=True)
     for entry in entries:
         if entry.mutation is None:
             print(f"open     {entry.title}: {entry.note}")
