@@ -58,6 +58,7 @@ def pass_client(flow: Flow, packet: Packet, findings: Findings, now: float) -> S
         return _buried(flow, packet, findings, from_client=True)
     if packet.flags & RST:
         return _client_reset(flow, packet, findings)
+    flow.closing = False  # a RST of whichever side was not believed; else the server answers this with another
     if flow.state == State.OPENING and not flow.observed:
         findings.deny(Reason.NOT_ESTABLISHED)
         return Step(False)

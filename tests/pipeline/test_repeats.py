@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from conduitfw.flow import State
 from conduitfw.outcome import Verdict
 from conduitfw.packet import ACK, FIN, RST, SYN
@@ -95,3 +97,47 @@ def test_a_syn_ack_for_another_syn_replaces_nothing() -> None:
     wire.server(read_answer(1))
     wire.client(read(2))
     assert wire.reads == [read(1), read(2)]
+
+
+def test_a_keep_alives_garbage_is_not_compared_with_a_kept_head() -> None:
+    """The client believes that the server has the head, and asks whether it lives (RFC 9293, 3.8.4)."""
+    wire = Wire().open()
+    wire.client(read(1)[:8])
+    for garbage in (b"\x00", b"\x55"):
+        outcome = wire.client(garbage, at=-1)
+        assert outcome.reason is None
+        assert (wire.at_server[-1].payload, wire.at_server[-1].sequence) == (b"", wire.received - 1 & 0xFFFFFFFF)
+        wire.server()
+        assert wire.at_client[-1].ack == wire.client_next
+    wire.client(read(1)[8:])
+    assert wire.reads == [read(1)]
+
+
+def test_more_than_a_byte_is_compared() -> None:
+    wire = Wire().open()
+    wire.client(read(1)[:8])
+    assert wire.client(b"\x00\x55", at=-2).reason is Reason.CHANGED_REPEAT
+
+
+@pytest.mark.parametrize("from_client", [True, False], ids=["client", "server"])
+def test_a_reset_that_nobody_believes_shortens_no_session(from_client: bool) -> None:
+    """Its receiver challenges it, the session goes on, and its next poll comes after half a minute."""
+    wire = Wire().open()
+    if from_client:
+        wire.client(read(1))
+        wire.client(flags=RST, at=-len(read(1)))
+    else:
+        wire.server(flags=RST, at=500)
+        wire.client(read(1))
+    wire.server(read_answer(1))
+    wire.client()
+    wire.tick(40)
+    wire.client(read(2))
+    assert wire.reads == [read(1), read(2)]
+
+
+def test_a_session_that_was_reset_is_forgotten_soon() -> None:
+    wire = Wire().open()
+    wire.client(flags=RST)
+    wire.tick(40)
+    assert list(wire.flows) == []
