@@ -11,7 +11,7 @@ from conduitfw.reasons import Reason
 from conduitfw.record import IN_HAND, USED
 from conduitfw.verdict import Pipeline
 from tests.pipeline.modbus_units import forbidden, read, read_answer
-from tests.pipeline.wire import Wire, tables
+from tests.pipeline.wire import CLIENT6, SERVER6, Wire, tables
 
 
 class Killed(BaseException):
@@ -68,8 +68,9 @@ def test_a_successor_translates_on() -> None:
     assert (wire.at_client[-1].sequence, wire.at_client[-1].ack) == (begin + 9, wire.client_next)
 
 
-def test_the_record_is_marked_while_its_packet_is_in_hand() -> None:
-    wire = Wire().open()
+@pytest.mark.parametrize("ends", [{}, {"ends": (CLIENT6, SERVER6)}], ids=["IPv4", "IPv6"])
+def test_the_record_is_marked_while_its_packet_is_in_hand(ends: dict[str, tuple[bytes, bytes]]) -> None:
+    wire = Wire(**ends).open()  # type: ignore[arg-type]
     die_with(wire, wire.packet(True, wire.client_next, wire.server_next, 0x18, read(1)))
     assert mark_of(wire) == IN_HAND
     succeed(wire)
