@@ -47,7 +47,7 @@ class Copy:
 
     def run(self, tests: tuple[str, ...], *options: str) -> tuple[int, str]:
         """Run tests by their names. Gives pytest's status (-1: they did not end) and its last lines."""
-        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
+        environment = {**os.environ, "PYTHONPATH": str(self.folder), "COLUMNS": "240"}  # how long a line of it may be
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *tests]
         try:
             done = subprocess.run(
