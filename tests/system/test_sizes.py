@@ -37,9 +37,6 @@ def test_doctor_refuses_an_mtu_above_what_the_queue_copies(stage: Stage) -> None
         stage.network.run(FIREWALL, ["ip", "link", "set", "cell0", "mtu", "1500"])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="only errors of what a rule `allow: icmp` names pass; those of inspected flows do not"
-)
 def test_fragmentation_needed_passes_to_the_sender_of_an_inspected_flow(stage: Stage, firewall: Firewall) -> None:
     quoted = IP(src=HMI, dst=RTU, flags="DF") / TCP(sport=4444, dport=20000, seq=7) / Raw(MARKER)
     frame = Ether(src="02:00:00:00:00:66", dst="ff:ff:ff:ff:ff:ff") / IP(src=RTU, dst=HMI)
