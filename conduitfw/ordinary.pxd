@@ -9,6 +9,7 @@ cdef Py_ssize_t _HEADERS, _STAMPED, _LONGEST
 
 cdef class Allowed:
     cdef public bint learns
+    cdef public long long stamp
     cdef public object passing
     cdef public dict requests
 

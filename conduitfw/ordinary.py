@@ -32,10 +32,10 @@ _COMPILED = not __file__.endswith(".py")  # then octet by octet is the quickest,
 class Allowed:
     """What is known of one channel: the outcomes of ordinary requests by what they ask for, and of all else."""
 
-    __slots__ = ("learns", "passing", "requests")
+    __slots__ = ("learns", "passing", "requests", "stamp")
 
     def __init__(self, channel: Channel) -> None:
-        self.learns = channel.learns
+        self.learns, self.stamp = channel.learns, channel.stamp
         self.passing = Outcome(Verdict.ACCEPT, True)
         self.passing.protocol = channel.protocol
         self.requests: dict[int, Outcome | None] = {}  # None: not whatever they read
@@ -102,6 +102,7 @@ class Ordinary:
 
     def decide(self, data: bytes, now: float, ifindex: int, mac: bytes, mark: int) -> Outcome | None:
         """The outcome, as Pipeline.decide gives it but without units; None: not an ordinary packet, nothing changed."""
+        self.in_hand = None
         size = len(data)
         if size < _HEADERS:
             return None
@@ -180,7 +181,7 @@ class Ordinary:
         else:
             if sequence != sent or flow.base != sent or flow.taken != sent or flow.held or flow.older_until >= 0:
                 return None
-            if length > flow.longest or length > _LONGEST or flow.open_policy != channel.stamp:
+            if length > flow.longest or length > _LONGEST or flow.open_policy != allowed.stamp:
                 return None
             if flow.scale_known and (flow.edge - (sent + length)) & _MASK >= _HALF:
                 return None
@@ -226,7 +227,7 @@ class Ordinary:
         if end > at:
             if sequence != flow.server_next or allowed.learns or not session.answers(data, at, end):
                 return None
-            session.answered()
+            session.answered(now)
             flow.server_next = (sequence + end - at) & _MASK
             self.units += 1
         if advances:

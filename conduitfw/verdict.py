@@ -95,8 +95,14 @@ class Pipeline:
         `mark` the packet mark, whose lowest 12 bits are the VLAN id. `verify_checksums` is False only for
         packets of a capture whose sender left them to its network card.
         """
-        if self._ordinary is not None and verify_checksums:
-            outcome = self._at_once(self._ordinary, data, now, ifindex, mac, mark)
+        ordinary = self._ordinary
+        if ordinary is not None and verify_checksums:
+            try:
+                outcome = ordinary.decide(data, now, ifindex, mac, mark)
+            except Exception:  # noqa: BLE001
+                if ordinary.in_hand is not None:
+                    return self._failed(ordinary.in_hand, now)
+                outcome = None  # nothing was changed
             if outcome is not None:
                 return outcome
         self._counters["packets"] += 1
@@ -132,19 +138,6 @@ class Pipeline:
                     step.payload = translation.to_client(flow, leaving)
             return self._outcome(flow, findings, step, from_client, now)
         except Exception:  # noqa: BLE001
-            return self._failed(flow, now)
-
-    def _at_once(
-        self, ordinary: Ordinary, data: bytes, now: float, ifindex: int, mac: bytes, mark: int
-    ) -> Outcome | None:
-        """The outcome where the packet is an ordinary one."""
-        ordinary.in_hand = None
-        try:
-            return ordinary.decide(data, now, ifindex, mac, mark)
-        except Exception:  # noqa: BLE001
-            flow = ordinary.in_hand
-            if flow is None:
-                return None  # nothing was changed
             return self._failed(flow, now)
 
     def _failed(self, flow: Flow, now: float) -> Outcome:

@@ -31,8 +31,8 @@ class OrdinarySession:
         """Whether data[at:end] is one ordinary answer to the only request that waits. Changes nothing."""
         return False
 
-    def answered(self) -> None:
-        """The answer, of which `answers` said so, was sent on."""
+    def answered(self, now: float) -> None:
+        """The answer, of which `answers` said so just now, was sent on."""
 
     def pack(self) -> bytes:
         """As Session.pack."""

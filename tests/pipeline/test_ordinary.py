@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable
+from ipaddress import ip_address
 
 import pytest
+from dnp3.core.crc import compute_crc
 
 from conduitfw.flow import Flow
 from conduitfw.packet import ACK, FIN, PSH, RST
 from conduitfw.reasons import Reason
 from tests.pipeline.modbus_units import exception, read, read_answer, write, write_answer
-from tests.pipeline.wire import CLIENT6, SERVER6, Verdict, Wire, tables
+from tests.pipeline.wire import CLIENT, CLIENT6, SERVER6, Verdict, Wire, tables
 
 
 def at_once(wire: Wire) -> int:
@@ -99,6 +102,94 @@ def test_what_is_not_its_answer_is_left_to_the_stages(unit: bytes) -> None:
     assert at_once(wire) == 1
     wire.server(unit)
     assert at_once(wire) == 0
+
+
+def dnp3(user: bytes, *, from_master: bool = True, control: int | None = None) -> bytes:
+    """A frame between master 1 and outstation 10, its CRCs by dnp3py."""
+    addresses = (10, 1) if from_master else (1, 10)
+    code = (0xC4 if from_master else 0x44) if control is None else control
+    head = struct.pack("<BBBBHH", 0x05, 0x64, 5 + len(user), code, *addresses)
+    blocks = [head, *(user[at : at + 16] for at in range(0, len(user), 16))]
+    return b"".join(block + struct.pack("<H", compute_crc(block)) for block in blocks)
+
+
+CLASSES = bytes.fromhex("3c0206 3c0306 3c0406 3c0106")
+
+
+def dnp3_read(number: int, objects: bytes = CLASSES) -> bytes:
+    return dnp3(bytes((0xC0 | number & 63, 0xC0 | number & 15, 1)) + objects)
+
+
+def dnp3_answer(number: int, objects: bytes = bytes.fromhex("0101 00 00 0f 5aa5 1e02 00 00 00 01 3412")) -> bytes:
+    return dnp3(bytes((0xC0 | number & 63, 0xC0 | number & 15, 129, 0, 0)) + objects, from_master=False)
+
+
+def rtu() -> Wire:
+    """A session in which one DNP3 read was answered."""
+    wire = Wire(ends=(CLIENT, ip_address("10.20.0.9").packed), ports=(40000, 20000)).open()
+    wire.client(dnp3_read(1))
+    wire.server(dnp3_answer(1))
+    wire.client()
+    at_once(wire)
+    return wire
+
+
+def test_a_dnp3_read_and_its_answer_go_the_short_way() -> None:
+    wire = rtu()
+    for number in range(2, 40):
+        assert wire.client(dnp3_read(number)).verdict is Verdict.ACCEPT
+        assert wire.server(dnp3_answer(number)).forward
+    assert at_once(wire) == 76
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        dnp3_read(2)[:-1],
+        dnp3_read(2) + dnp3_read(3),
+        dnp3_read(2)[:-1] + b"\0",  # a CRC of the last block
+        dnp3_read(2)[:9] + b"\0" + dnp3_read(2)[10:],  # and the header's
+        dnp3_read(2, bytes.fromhex("0102 00 05 02")),  # a range that ends before it begins
+        dnp3_read(2, bytes.fromhex("0102 17 01 05")),  # an index: an octet of the client's choice
+        dnp3_read(2, bytes.fromhex("3c02 06 3c")),
+        dnp3(bytes((0xC0, 0xC0, 2)) + CLASSES),  # no read
+        dnp3(bytes((0xC0, 0xE0, 1)) + CLASSES),  # asks for a confirmation
+        dnp3(bytes((0x40, 0xC0, 1)) + CLASSES),  # the first of several segments
+        dnp3(bytes((0xC0, 0xC0, 1)) + CLASSES, control=0xF3),  # confirmed on the link
+        dnp3(bytes((0xC0, 0xC0, 1)) + CLASSES, control=0x44),  # in the name of an outstation
+    ],
+)
+def test_what_is_not_a_plain_dnp3_read_is_left_to_the_stages(unit: bytes) -> None:
+    wire = rtu()
+    wire.client(unit)
+    assert at_once(wire) == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_dnp3_at_random(seed: int) -> None:
+    """As for Modbus below: what Wire compares after each packet is the test."""
+    chance = random.Random(seed)
+    wire, short = rtu(), 0
+    objects = (CLASSES, bytes.fromhex("3c0206"), b"", bytes.fromhex("0102 00 00 05"), bytes.fromhex("0102 17 01 05"))
+    for number in range(2, 200):
+        kind = chance.random()
+        if kind < 0.4:
+            wire.client(dnp3_read(number, chance.choice(objects)))
+        elif kind < 0.45:
+            wire.client(dnp3(bytes((0xC0, 0xC0 | number & 15, chance.choice((0, 1, 2, 3, 14, 23)))) + CLASSES[:3]))
+        elif kind < 0.8:
+            unit = dnp3_answer(number - chance.choice((0, 1, 1, 2)))
+            wire.server(unit if chance.random() < 0.9 else unit[: chance.randrange(1, len(unit))])
+        elif kind < 0.85:
+            wire.server(dnp3(bytes((0xC0, 0xF0 | number & 15, 130, 0, 0)), from_master=False))  # unsolicited
+        elif kind < 0.95:
+            wire.client(ack=wire.server_next - chance.choice((0, 0, 5)))
+        else:
+            wire.tick(chance.choice((0.1, 1.0, 40.0)))
+        short += at_once(wire)
+        if not any(flow.state in (1, 2) for flow in wire.flows):
+            wire = rtu()
+    assert short > 0
 
 
 def test_a_limit_or_a_tag_leaves_nothing_to_the_short_way() -> None:

@@ -16,8 +16,9 @@ from conduitfw.protocols.dnp3 import application, link, selection, transport
 from conduitfw.protocols.dnp3.objects import BEGINNING, NONE, Objects, items_of, outcome_of, read_objects
 from conduitfw.protocols.dnp3.selection import Selection
 from conduitfw.protocols.dnp3.transport import Fragment
+from conduitfw.protocols.ordinary import OrdinarySession
 from conduitfw.protocols.outstanding import may_join
-from conduitfw.reasons import Reason
+from conduitfw.reasons import Malformed, Reason
 
 # How many requests are remembered, answered and late ones included (rules allow 16 at a time by default).
 REMEMBERED = 20
@@ -36,6 +37,13 @@ _FRAME = struct.Struct("<xxBBHH")
 _WAITING, _LATE, _ANSWERED = 0, 1, 2
 # What may go on beside others (tcp-rules.md, 6), unless it brings octets of the client's choice.
 _PLAIN = frozenset((application.CONFIRM, application.READ))
+# An ordinary read: one frame from a master, its user data unconfirmed and at least a header.
+_ORDINARY_CONTROL = link.DIR | link.PRM | link.UNCONFIRMED_USER_DATA & 0x0F
+_ORDINARY_SIZES = range(link.HEADER_SIZE + 1 + application.REQUEST_HEADER_SIZE + 2, 65)
+_WHOLE_SEGMENT = transport.FIR | transport.FIN
+_WHOLE_FRAGMENT = application.FIR | application.FIN
+_MOST_READS = 1024
+_reads: dict[bytes, bool] = {}  # whether these objects are all that a conforming read says, as found before
 _OPERATIONS = frozenset((selection.OPERATE, application.DIRECT_OPERATE))
 
 
@@ -90,13 +98,26 @@ class _FromServer:
     final: bool  # whether the answer is complete
 
 
-class Dnp3Session:
+def _only_reads(octets: bytes) -> bool:
+    """Whether a READ's octets, its headers included, conform and bring no data. What was asked for is asked again."""
+    objects = octets[1 + application.REQUEST_HEADER_SIZE :]
+    known = _reads.get(objects)
+    if known is None:
+        if len(_reads) >= _MOST_READS:
+            _reads.clear()
+        found = read_objects(BEGINNING, octets, 1 + application.REQUEST_HEADER_SIZE, application.READ, True)
+        known = _reads[objects] = found.reason is None and not found.brings_octets
+    return known
+
+
+class Dnp3Session(OrdinarySession):
     """Reads link frames in the light of what is under way. See protocols.Session."""
 
-    __slots__ = ("_fragment", "_lenient", "_requests", "_responses", "_selections", "_unknown")
+    __slots__ = ("_answer", "_fragment", "_lenient", "_requests", "_responses", "_selections", "_unknown")
 
     def __init__(self, lenient: bool = False) -> None:
         self._lenient = lenient
+        self._answer: Unit | None = None  # that `answers` has just read
         self._fragment: Fragment | None = None  # of the client's; one, since a station has one place for it
         self._responses: dict[int, Fragment] = {}  # by pair
         self._requests: list[Request] = []
@@ -316,7 +337,8 @@ class Dnp3Session:
             if token.selected or (unit.function == selection.OPERATE and unit.complete):
                 self._note_selection(unit, token, now)
             if token.sequence >= 0:
-                self._remember(unit, token.sequence, now)
+                pair = unit.address[0] << 16 | unit.address[1]
+                self._remember(pair, unit.function, token.sequence, unit.carries_data, now)
         elif isinstance(token, _FromServer):
             self._responses.pop(token.pair, None)
             if token.fragment is not None:
@@ -340,8 +362,7 @@ class Dnp3Session:
                 del self._selections[next(iter(self._selections))]
             self._selections[pair] = Selection(pair, token.sequence, now, token.selected)
 
-    def _remember(self, unit: Unit, sequence: int, now: float) -> None:
-        pair = unit.address[0] << 16 | unit.address[1]
+    def _remember(self, pair: int, function: int, sequence: int, carries_data: bool, now: float) -> None:
         # A request that is sent again takes its own place; of what was answered, only the last may be repeated.
         self._requests = [
             each
@@ -350,7 +371,57 @@ class Dnp3Session:
         ]
         if len(self._requests) >= REMEMBERED:
             self._requests.remove(next((each for each in self._requests if each.state != _WAITING), self._requests[0]))
-        self._requests.append(Request(pair, unit.function, sequence, unit.carries_data, now))
+        self._requests.append(Request(pair, function, sequence, carries_data, now))
+
+    # --- ordinary units (protocols/ordinary.py) -------------------------------------------------------
+
+    def asks(self, data: bytes, at: int, end: int) -> int:
+        """A READ in one frame that brings no data, while nothing waits."""
+        if end - at not in _ORDINARY_SIZES or data[at + 3] != _ORDINARY_CONTROL:
+            return -1
+        if self._unknown or self._fragment is not None or any(each.state == _WAITING for each in self._requests):
+            return -1
+        try:
+            if link.frame(data, at, end) != end - at:
+                return -1
+        except Malformed:
+            return -1
+        user = data[at + 2] - 5
+        if not link.blocks_are_right(data, at + link.HEADER_SIZE, user):
+            return -1
+        octets = link.user_data(data, at, user)
+        if octets[0] & _WHOLE_SEGMENT != _WHOLE_SEGMENT or octets[1] & 0xF0 != _WHOLE_FRAGMENT:
+            return -1
+        destination, source = data[at + 4] | data[at + 5] << 8, data[at + 6] | data[at + 7] << 8
+        if destination >= link.FIRST_RESERVED_ADDRESS or source >= link.FIRST_RESERVED_ADDRESS:
+            return -1
+        if octets[2] != application.READ or not _only_reads(octets):
+            return -1
+        return (source << 16 | destination) << 8 | application.READ
+
+    def named(self, number: int) -> tuple[tuple[int, ...], int]:
+        return (number >> 24, number >> 8 & 0xFFFF), number & 0xFF
+
+    def asked(self, data: bytes, at: int, end: int, now: float) -> None:
+        pair = (data[at + 6] | data[at + 7] << 8) << 16 | data[at + 4] | data[at + 5] << 8
+        self._remember(pair, application.READ, data[at + 11] & application.SEQUENCE, False, now)
+
+    def answers(self, data: bytes, at: int, end: int) -> bool:
+        """A response in one frame, as `inspect` reads it."""
+        try:
+            if self._unknown or link.frame(data, at, end) != end - at:
+                return False
+        except Malformed:
+            return False
+        unit = self._answer = self.inspect(data, at, end, False)
+        return unit.reason is None and unit.remark is None and unit.kind is Kind.RESPONSE and not unit.judged
+
+    def answered(self, now: float) -> None:
+        if self._answer is not None:
+            self.commit(self._answer, now)
+            self._answer = None
+
+    # --------------------------------------------------------------------------------------------------
 
     def abandon(self) -> None:
         self._fragment = None

@@ -5,6 +5,11 @@ from conduitfw.protocols.ordinary cimport OrdinarySession
 cdef int _FIRST_READ, _LAST_READ
 cdef Py_ssize_t _READ_SIZE
 cdef tuple _MOST, _BITS
+cdef bint _COMPILED
+cdef bytearray _ROOM
+cdef unsigned char[::1] _ROOM_OCTETS, _TIME_OCTETS
+cdef double[::1] _TIME
+
 
 cdef class Transaction:
     cdef public int transaction_id, unit_id, function
@@ -12,17 +17,22 @@ cdef class Transaction:
     cdef public bint carries_data, late
     cdef public double sent
 
+@cython.locals(octets=cython.uchar[::1], place=Py_ssize_t, expected=bytes)
+cdef bytes _packed(Transaction only, bint unknown)
+
 cdef class ModbusSession(OrdinarySession):
     cdef public object _lenient
     cdef public bint _unknown
     cdef public list _outstanding
+    cdef public Transaction _spare
     @cython.locals(function=int, quantity=int, first=int, most=int)
     cpdef long long asks(self, bytes data, Py_ssize_t at, Py_ssize_t end) except -2
+    @cython.locals(transaction=Transaction)
     cpdef asked(self, bytes data, Py_ssize_t at, Py_ssize_t end, double now)
     @cython.locals(
         size=Py_ssize_t, function=int, transaction=Transaction, expected=bytes, octets=int, bits=int,
     )
     cpdef bint answers(self, bytes data, Py_ssize_t at, Py_ssize_t end) except -1
-    cpdef answered(self)
+    cpdef answered(self, double now)
     @cython.locals(only=Transaction)
     cpdef bytes pack(self)
