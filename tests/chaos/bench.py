@@ -63,6 +63,7 @@ SESSIONS = [
     {"name": "DNP3 polls", "kind": "dnp3", "source": HMI, "host": RTU, "port": 20000, "every": 0.03},
     {"name": "DNP3 some denied", "kind": "dnp3-mixed", "source": HMI, "host": RTU, "port": 20001, "every": 0.03},
 ]
+CLOSED = ("polls", "cut requests", "some denied", "attacker")  # on the conduit that fails closed
 Figures = dict[str, dict[str, Any]]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from conduitfw.demo.network import FIREWALL, SCADA
-from tests.chaos.bench import PLC, POLICY, SESSIONS, Bench
+from tests.chaos.bench import CLOSED, PLC, POLICY, SESSIONS, Bench
 
 EVERY = tuple(str(session["name"]) for session in SESSIONS)
 # Gives after each repetition how long it took until all was as before (seconds), or None where that means nothing.
@@ -147,6 +147,8 @@ _TAMPER = (
 def tamper(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
     for number in range(count):
         time.sleep(dice.uniform(0.3, 0.8))
+        while any(each["now"] for each in bench.firewall.status()["overload"]):  # its limit is about to go
+            time.sleep(0.5)
         before = bench.network.run(FIREWALL, ["nft", "-s", "list", "ruleset"]).stdout
         command = _TAMPER[number % len(_TAMPER)].split()
         began = time.monotonic()
@@ -256,9 +258,10 @@ def _full(bench: Bench) -> int:
 
 
 def mixed(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
-    """`count` seconds of all faults that cost no session, in any order."""
+    """`count` seconds of all faults that cost no session of a closed conduit, in any order."""
     end = time.monotonic() + count
-    kinds = [fault for fault in FAULTS if fault.keeps == EVERY and fault.name not in ("mixed", "freeze", "overflow")]
+    apart = ("mixed", "freeze", "overflow")
+    kinds = [fault for fault in FAULTS if set(CLOSED) <= set(fault.keeps) and fault.name not in apart]
     while time.monotonic() < end:
         for _ in dice.choice(kinds).make(bench, 1, dice):
             yield None
@@ -276,10 +279,11 @@ FAULTS = (
     ),
     Fault("restart", "planned restart (conduitfw upgrade)", 50, 2, restart, recovery="all is new"),
     Fault("stop-start", "stop and start", 10, 1, stop_and_start, (), opens=True, recovery="started again"),
-    Fault("tamper", "ruleset flushed, deleted, changed; sysctl at 0", 24, 8, tamper, recovery="put right"),
+    # What is static goes on uninspected where its way to the queue is cut, and may not be taken up again.
+    Fault("tamper", "ruleset flushed, deleted, changed; sysctl at 0", 24, 8, tamper, CLOSED, recovery="put right"),
     Fault("freeze", "all processes stopped for 10 s, peers too", 3, 1, freeze),
     Fault("disk-full", "disk full for 2 s", 20, 1, disk_full),
     Fault("overflow", "queue full", 10, 1, overflow, opens=True),
-    Fault("mixed", "seconds of those that cost no session, in any order", 900, 6, mixed),
+    Fault("mixed", "seconds of those that cost no closed session, in any order", 900, 6, mixed, CLOSED),
 )  # fmt: skip
 BY_NAME = {fault.name: fault for fault in FAULTS}
