@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -63,6 +64,7 @@ SESSIONS = [
     {"name": "DNP3 polls", "kind": "dnp3", "source": HMI, "host": RTU, "port": 20000, "every": 0.03},
     {"name": "DNP3 some denied", "kind": "dnp3-mixed", "source": HMI, "host": RTU, "port": 20001, "every": 0.03},
 ]
+_MOUNT = "conduitfw-chaos-"  # and the id of the process
 CLOSED = ("polls", "cut requests", "some denied", "attacker")  # on the conduit that fails closed
 Figures = dict[str, dict[str, Any]]
 
@@ -228,14 +230,24 @@ class Bench:
                 raise TimeoutError(f"not answered: {', '.join(silent)}")
 
 
+def _remove_leftovers() -> None:
+    """File systems of runs whose process is no more."""
+    for line in Path("/proc/mounts").read_text().splitlines():
+        name, path = line.split()[:2]
+        if name.startswith(_MOUNT) and not Path("/proc", name.removeprefix(_MOUNT)).exists():
+            subprocess.run(["umount", "-l", path], check=False)
+            shutil.rmtree(Path(path).parent, ignore_errors=True)
+
+
 @contextmanager
 def bench(sessions: Sequence[dict[str, Any]] = SESSIONS) -> Iterator[Bench]:
     """Everything up, under load, and gone at the end. The event log is on a small file system of its own."""
     with ExitStack() as stack:
+        _remove_leftovers()
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="conduitfw-chaos-")))
         log = folder / "log"
         log.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "conduitfw-chaos", str(log)], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", f"{_MOUNT}{os.getpid()}", str(log)], check=True)
         stack.callback(lambda: subprocess.run(["umount", "-l", str(log)], check=True))
         network = stack.enter_context(TwoZones())
         servers = [

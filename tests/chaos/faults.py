@@ -280,10 +280,11 @@ FAULTS = (
     Fault("restart", "planned restart (conduitfw upgrade)", 50, 2, restart, recovery="all is new"),
     Fault("stop-start", "stop and start", 10, 1, stop_and_start, (), opens=True, recovery="started again"),
     # What is static goes on uninspected where its way to the queue is cut, and may not be taken up again.
-    Fault("tamper", "ruleset flushed, deleted, changed; sysctl at 0", 24, 8, tamper, CLOSED, recovery="put right"),
+    Fault("tamper", "ruleset flushed, deleted, changed; sysctl at 0", 24, 8, tamper, CLOSED, opens=True,
+          recovery="put right"),
     Fault("freeze", "all processes stopped for 10 s, peers too", 3, 1, freeze),
     Fault("disk-full", "disk full for 2 s", 20, 1, disk_full),
     Fault("overflow", "queue full", 10, 1, overflow, opens=True),
-    Fault("mixed", "seconds of those that cost no closed session, in any order", 900, 6, mixed, CLOSED),
+    Fault("mixed", "seconds of those that cost no closed session, in any order", 900, 6, mixed, CLOSED, opens=True),
 )  # fmt: skip
 BY_NAME = {fault.name: fault for fault in FAULTS}
