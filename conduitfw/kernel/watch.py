@@ -36,6 +36,7 @@ class Watch:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         self._socket.bind((0, 1 << (_GROUP_NFTABLES - 1)))
         self._expected = b""
+        self._suspect: str | None = None  # who changed something, until it is known that all is well
 
     def fileno(self) -> int:
         """Something to read there means that something has changed."""
@@ -46,16 +47,16 @@ class Watch:
         self._expected = fingerprint(self._shape)
 
     def changed(self) -> str | None:
-        """Who changed something in nftables since the last call; None: nobody did."""
-        who = None
+        """Who changed something in nftables since all was last known to be well; None: nobody did."""
         while True:
             try:
                 data = self._socket.recv(_BUFFER)
             except BlockingIOError:
-                return who
+                return self._suspect
             except OSError:  # there was more than the socket could hold
-                return who or "somebody"
-            who = _author(data) or who or "somebody"
+                self._suspect = self._suspect or "somebody"
+                return self._suspect
+            self._suspect = _author(data) or self._suspect or "somebody"
 
     def wrong(self) -> str:
         """What is not as it was loaded, in words; "" where all is well."""
@@ -63,6 +64,7 @@ class Watch:
             return "the ruleset"
         if self._shape.method is Method.MARK and not nft.mark_rules_stand(self._shape):
             return "the rule that queues"
+        self._suspect = None
         return ""
 
 

@@ -68,6 +68,24 @@ def reap(pid: int) -> str | None:
         return f"signal {-code}"
 
 
+def ran(pid: int) -> float:
+    """Seconds of processor time that it has had; 0 where the kernel does not say."""
+    try:
+        with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
+            return int(file.read().split()[0]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def runnable(pid: int) -> bool:
+    """Whether it runs or waits for a processor: neither sleeps nor is stopped."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] == "R"
+    except (OSError, IndexError):
+        return False
+
+
 def kill(pid: int) -> None:
     """SIGKILL, also for one that is stopped. No error where it is gone already."""
     try:

@@ -130,8 +130,9 @@ class KernelHost:
     def disturbance(self) -> tuple[str, str] | None:
         """What of ours somebody has changed, and who; None where all stands as it was loaded."""
         assert self._watch is not None
+        revived = self._guard.revive()
         who = self._watch.changed()
-        if self._guard.revive():
+        if revived:
             return "the guard", who or "somebody"
         if who is None and (self.shape.method is Method.STATEMENT or not self._bridge or nft.calls_on()):
             return None

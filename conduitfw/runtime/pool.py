@@ -25,6 +25,7 @@ PATIENCE = 3  # quick deaths before the next fork waits; whoever is ready serves
 LONGEST_WAIT = 1.0  # seconds
 HOPELESS = 8  # quick deaths in the window: no worker can be kept alive
 PROVEN = 1.0  # seconds of service after which one can
+STARVED = 5  # times the silence that is allowed: then it is replaced, whatever it waits for
 PREPARATION = 30.0  # seconds for a member to become ready, or to begin to serve
 
 Run = Callable[[Tables, socket.socket], None]
@@ -68,6 +69,8 @@ class Place:
     member: Member | None = None
     heir: Member | None = None  # of a new policy, until the member has left
     restarts: int = 0
+    beat_seen: float = 0.0  # the last heartbeat, ...
+    ran_then: float = 0.0  # ... and how much processor time the member had had by then
 
 
 @dataclass
@@ -168,7 +171,15 @@ class Pool:
                 self._fill(place, Order.SERVE if left else Order.TAKE_OVER, now)
             return
         allowed = self.silence if member.state in (MemberState.SERVING, MemberState.LEAVING) else PREPARATION
-        if member.state is not MemberState.KILLED and now - max(place.slot.heartbeat, on_time_since) > allowed:
+        if place.slot.heartbeat != place.beat_seen:
+            place.beat_seen, place.ran_then = place.slot.heartbeat, child.ran(member.pid)
+        silent = now - max(place.slot.heartbeat, on_time_since)
+        if allowed < silent <= STARVED * allowed and child.runnable(member.pid):
+            # Who only waits for a processor is not hung: another in its place would wait as long.
+            ran = child.ran(member.pid)
+            if ran and ran - place.ran_then < allowed / 2:
+                return
+        if member.state is not MemberState.KILLED and silent > allowed:
             member.enter(MemberState.KILLED, now)
             self.notifier.engine(EngineKind.WORKER_SILENT, place=place.index, pid=member.pid, seconds=allowed)
             child.kill(member.pid)  # reaped by a later step: a place is filled only when it is dead

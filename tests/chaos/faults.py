@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import random
 import signal
@@ -154,7 +155,10 @@ def tamper(bench: Bench, count: int, dice: random.Random) -> Iterator[float | No
         began = time.monotonic()
         bench.network.run(FIREWALL, command)
         while not _as_before(bench, before):
-            assert time.monotonic() - began < 10, f"{' '.join(command)}: nobody put it right"
+            if time.monotonic() - began > 10:
+                now = bench.network.run(FIREWALL, ["nft", "-s", "list", "ruleset"]).stdout
+                changes = "\n".join(difflib.unified_diff(before.splitlines(), now.splitlines(), lineterm="", n=0))
+                raise AssertionError(f"{' '.join(command)}: nobody put it right:\n{changes}")
             time.sleep(0.05)
         yield time.monotonic() - began
 

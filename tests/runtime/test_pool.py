@@ -26,7 +26,7 @@ from conduitfw.runtime.messages import (
     send,
     wide_pair,
 )
-from conduitfw.runtime.pool import HOPELESS, MemberState, Place, Pool
+from conduitfw.runtime.pool import HOPELESS, STARVED, MemberState, Place, Pool
 from conduitfw.runtime.shared import Counter, Shared, Slot
 
 
@@ -127,6 +127,48 @@ def test_a_stopped_member_is_killed_and_replaced(bench: Bench) -> None:
     assert bench.told() == [EngineKind.WORKER_SILENT, EngineKind.WORKER_DEATH]
     with pytest.raises(ProcessLookupError):
         os.kill(old, 0)
+
+
+def starved(slot: Slot, tables: Tables, orders: socket.socket) -> None:
+    """Beat, and use all the processor time that there is."""
+    orders.setblocking(False)
+    while receive(orders) is None:
+        slot.beat(time.monotonic())
+    send(orders, Report.LEFT)
+
+
+def test_who_waits_for_a_processor_is_not_hung() -> None:
+    """One processor, and many who want it: a member's turns are further apart than the silence that is allowed."""
+    processors = os.sched_getaffinity(0)
+    bench = Bench(starved, silence=0.04)
+    greedy = []
+    try:
+        bench.until(lambda: bench.pool.serving)
+        old = bench.pid
+        os.sched_setaffinity(old, {min(processors)})
+        for _ in range(8):
+            if (pid := os.fork()) == 0:
+                os.sched_setaffinity(0, {min(processors)})
+                while True:
+                    pass
+            greedy.append(pid)
+        longest, end = 0.0, time.monotonic() + 3.0
+
+        def over() -> bool:
+            nonlocal longest
+            now = time.monotonic()
+            longest = max(longest, now - bench.slot.heartbeat)
+            return now > end or (longest > 0.05 and now > end - 2.0)
+
+        bench.until(over, within=10.0)
+        if longest <= bench.pool.silence or longest > STARVED * bench.pool.silence:
+            pytest.skip(f"it was not starved as this needs it: {longest * 1000:.0f} ms")
+        assert bench.pid == old and bench.told() == []
+    finally:
+        for pid in greedy:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        bench.pool.stop(1.0)
 
 
 def test_silence_does_not_count_while_the_supervisor_itself_was_held_up(bench: Bench) -> None:
