@@ -21,6 +21,7 @@ class Tally:
         self.denials = 0
         self.lost = 0
         self.actions: Counter[str] = Counter()
+        self.ended: Counter[str] = Counter()  # sessions that the firewall ended, by the reason's code
 
     def read(self) -> None:
         """Count what was written since the last time."""
@@ -59,5 +60,7 @@ class Tally:
         self.actions[action] += 1
         if "denied" in event["event"]["type"] and "code" in event["event"]:
             self.denials += event["conduitfw"].get("repeated", 1)
+            if event["event"]["action"] == "reset":
+                self.ended[event["event"]["code"]] += 1
         elif action == "events-lost":
             self.lost += event["conduitfw"]["engine"]["lost"]

@@ -26,6 +26,8 @@ class Result:
     executed_closed: int = 0  # by the server, of a conduit that fails closed
     executed_static: int = 0
     lost: dict[str, int] = field(default_factory=dict)  # sessions reset or stuck, by name
+    stuck: int = 0  # of these: without an answer for too long, not reset
+    ended: dict[str, int] = field(default_factory=dict)  # by the firewall, as the event log says: by reason
     broken: int = 0  # of these: where the design says none
     gaps: dict[str, float] = field(default_factory=dict)  # by session
     recovery: list[float] = field(default_factory=list)
@@ -61,8 +63,10 @@ class Runner:
         self._bench.settle()
         self.quiet()
         told, lost, silent = self._tally.denials, self._tally.lost, self._tally.actions["worker-silent"]
+        ended = self._tally.ended.copy()
         result = self.run(fault, count)
         self.quiet()
+        result.ended = dict(self._tally.ended - ended)
         result.silent = self._tally.actions["worker-silent"] - silent
         result.told, result.lost_counted = self._tally.denials - told, self._tally.lost - lost
         result.lost_uncounted = max(0, result.denials - result.told - result.lost_counted)
@@ -101,6 +105,7 @@ class Runner:
             result.tried += each["tried"]
             result.denials += each["refused"]
             gone = each["resets"] + each["stuck"]
+            result.stuck += each["stuck"]
             if gone:
                 result.lost[name] = result.lost.get(name, 0) + gone
                 result.broken += gone if name in fault.keeps else 0
