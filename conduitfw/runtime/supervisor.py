@@ -305,7 +305,7 @@ class Supervisor:
             # One that lived for a while was killed; one that dies again and again is given time.
             self._control_deaths = 0 if now - self._control_since > CONTROL_LIVED else self._control_deaths + 1
             self._control_next = now + (
-                min(5.0, 0.05 * 2 ** min(self._control_deaths, 7)) if self._control_deaths else 0
+                min(0.5, 0.05 * 2 ** min(self._control_deaths, 7)) if self._control_deaths else 0
             )
         if now >= self._control_next:
             slot.beat(now)
