@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -32,6 +33,8 @@ def main() -> int:
     counts = dict(each.split("=") for each in chosen.counts.split(",") if each)
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     good = True
+    git = ["git", "-C", str(DOCS.parent), "rev-parse", "--short", "HEAD"]
+    revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     for name in chosen.faults.split(",") if not chosen.page else ():
         fault = BY_NAME[name]
         count = int(counts.get(name, fault.short if chosen.short else fault.count))
@@ -44,6 +47,7 @@ def main() -> int:
                 print((running.folder / "run.log").read_text()[-2000:], file=sys.stderr)
                 good = False
                 continue
+        found["revision"] = revision
         found["date"] = time.strftime("%Y-%m-%d", time.gmtime())
         print(json.dumps(found), flush=True)
         good = good and not (found["executed_closed"] or found["broken"] or found["lost_uncounted"])

@@ -112,9 +112,12 @@ class Firewall:
             time.sleep(0.01)
 
     def status(self) -> dict[str, Any]:
-        """How it stands."""
-        found = self.ask("status")
-        assert found["ok"], found
+        """How it stands. Asked again while a new program takes over, when nobody knows. Raises TimeoutError."""
+        deadline = time.monotonic() + 30
+        while not (found := self.ask("status"))["ok"]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no status: {found['error']}")
+            time.sleep(0.05)
         assert isinstance(found["status"], dict)
         return found["status"]
 
