@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -47,7 +48,7 @@ def main() -> int:
                 print((running.folder / "run.log").read_text()[-2000:], file=sys.stderr)
                 good = False
                 continue
-        found["revision"] = revision
+        found["revision"], found["load"] = revision, os.getloadavg()[1]
         found["date"] = time.strftime("%Y-%m-%d", time.gmtime())
         print(json.dumps(found), flush=True)
         good = good and not (found["executed_closed"] or found["broken"] or found["lost_uncounted"])

@@ -43,8 +43,15 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     lines += [_row(fault, results[fault.name]) for fault in FAULTS if fault.name in results]
     missing = [fault.name for fault in FAULTS if fault.name not in results]
     made = sorted({found["date"] for found in results.values()})
+    revisions = sorted({found["revision"] for found in results.values() if found.get("revision")})
     where = f"Linux {platform.release()}, Python {platform.python_version()}, {os.cpu_count()} processors"
-    tail = [f"Made {made[0]} to {made[-1]} on {where}, which other work shared." if made else "Not made yet."]
+    tail = ["Not made yet."]
+    if made:
+        loads = sorted(found["load"] for found in results.values() if "load" in found)
+        shared = f", shared with other work: load averages of {loads[0]:.0f} to {loads[-1]:.0f}" if loads else ""
+        tail = [
+            f"Made {' to '.join(sorted({made[0], made[-1]}))} on {where}{shared}. Revisions: {', '.join(revisions)}."
+        ]
     if missing:
         tail.append(f"Not yet run: {', '.join(missing)}.")
     return HEAD + "\n".join([*lines, "", *tail]) + "\n" + FOOT
