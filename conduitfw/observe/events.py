@@ -110,7 +110,7 @@ class EventLog:
 
     def put(self, message: Message) -> None:
         """Write one event, or count it among its equals."""
-        if isinstance(message, FlowNotice) and message.kind == "denied":
+        if isinstance(message, FlowNotice) and message.kind in ("denied", "remark"):
             documents = self._folding.take(message)
             self._folded += not documents
         else:

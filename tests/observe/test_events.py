@@ -253,3 +253,24 @@ def test_metrics_are_prometheus_text() -> None:
     assert "# TYPE conduitfw_engine_flows gauge\nconduitfw_engine_flows 1\n" in text
     assert 'conduitfw_queue_dropped_queue_full_total{queue="6200"} 4\n' in text
     assert 'conduitfw_worker_restarts_total{place="0"} 2\n' in text
+
+
+REMARK = changed(kind="remark", from_client=False, reason="", unit="response", action="other-unit-answer")
+
+
+def test_an_answer_that_is_not_as_expected() -> None:
+    found = document(REMARK)
+    assert (found["event"]["kind"], found["event"]["severity"]) == ("event", 6)
+    assert (found["event"]["action"], found["event"]["outcome"]) == ("other-unit-answer", "success")
+    assert "another unit id" in found["event"]["reason"]
+    assert found["source"]["ip"] == "10.0.2.5"
+
+
+def test_a_gateway_that_always_answers_so_fills_no_log(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    log = EventLog(str(path))
+    for number in range(1000):
+        log.put(msgspec.structs.replace(REMARK, time=100.0 + number / 100))
+    log.close()
+    first, last = lines(path)
+    assert (first["event"]["action"], last["conduitfw"]["repeated"]) == ("other-unit-answer", 999)
