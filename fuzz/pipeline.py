@@ -208,7 +208,7 @@ class World:
         self.fail = ("closed", "static")[chosen >> 2 & 1]
         self.monitored = chosen >> 3 & 7 == 7
         self.which = chosen >> 6 & 1
-        self.now = 100.0
+        self.now = self.ticked = 100.0
         self.steps = 0
         self.memory = bytearray(FlowTable.memory_size(8))
         self.ledger = _empty_ledger()
@@ -283,6 +283,7 @@ class World:
         shadow = BarePipeline(
             self.pipeline.tables, FlowTable(bytearray(self.memory)), lambda notice: None, copy.deepcopy(self.ledger)
         )
+        shadow.tick(self.ticked)  # as a worker begins: what has been given up since is not written
         shadow._counters = dict(self.pipeline.counters)
         return shadow
 
@@ -591,6 +592,7 @@ class World:
     def _tick(self) -> None:
         how = self.source.octet()
         self.now += (0.05, 0.3, 2.0, 6.0, 16.0, 40.0, 200.0, 90000.0)[how & 7]
+        self.ticked = self.now
         self.emit(self.pipeline.tick(self.now))
         self.look()
 
