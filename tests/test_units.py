@@ -70,6 +70,9 @@ def test_the_boot_unit_comes_before_the_network() -> None:
     assert settings(unit, "DefaultDependencies") == ["no"]
     assert "network-pre.target" in settings(unit, "Before")[0].split()
     assert settings(unit, "Wants") == ["network-pre.target"]
+    # Whatever else fails, it runs: a dependency that fails would leave the network open (tools/boot-check found it).
+    for hard in ("Requires", "RequiresMountsFor", "BindsTo", "Requisite"):
+        assert settings(unit, hard) == []
     # Nothing of Python between the kernel's start and the first thing that is shut.
     assert settings(unit, "ExecStartPre")[0].startswith("-/usr/sbin/nft -f ")
     assert f"table bridge {TABLE}" in (FOLDER / "shut.nft").read_text()
