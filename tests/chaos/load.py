@@ -129,6 +129,8 @@ async def dnp3_answer(reader: asyncio.StreamReader) -> bytes:
     while True:
         head = await reader.readexactly(10)
         size = head[2] - 5
+        if head[:2] != b"\x05\x64" or size < 0:
+            raise ConnectionError("out of step")  # numbers were translated, and are no more: the session is lost
         body = await reader.readexactly(size + 2 * -(-size // 16)) if size else b""
         data = b"".join(body[at : at + 18][: min(16, size - at // 18 * 16)] for at in range(0, len(body), 18))
         fragment += data[1:]
