@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 
-from conduitfw.kernel import marks
+from conduitfw.kernel import marks, nft
 from conduitfw.kernel.sets import ports_of
 from conduitfw.kernel.shape import Shape
 from conduitfw.policy.model import Policy
@@ -119,6 +119,7 @@ class Guard:
                     setsigmask=[],
                     setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE],
                 )
+                nft.own.append(self._pid)
             finally:
                 os.close(theirs)
                 os.close(null)

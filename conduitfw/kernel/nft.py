@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,23 +21,29 @@ _CHAIN = "CONDUITFW"
 _IPTABLES = ("iptables-nft", "ip6tables-nft")
 _CALLS = tuple(Path(f"/proc/sys/net/bridge/bridge-nf-call-{each}") for each in ("iptables", "ip6tables"))
 _SECONDS = 60.0
+own: deque[int] = deque(maxlen=256)  # the last programs that were run here: what they changed nobody else did
 
 
 def run(command: Sequence[str], text: str | None = None) -> str:
     """Run a program to its end and give what it printed. Raises OSError with what it said."""
     try:
-        done = subprocess.run(
-            command, input=text, capture_output=True, text=True, timeout=_SECONDS, check=False,
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "LC_ALL": "C", "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"},
         )  # fmt: skip
     except FileNotFoundError:
         raise OSError(f"{command[0]} is not installed") from None
-    except subprocess.TimeoutExpired:
-        raise OSError(f"{command[0]} did not end within {_SECONDS:.0f} s") from None
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise OSError(f"{' '.join(command)}: {said[0] if said else f'exit {done.returncode}'}")
-    return done.stdout
+    own.append(process.pid)
+    with process:
+        try:
+            out, error = process.communicate(text, _SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise OSError(f"{command[0]} did not end within {_SECONDS:.0f} s") from None
+    if process.returncode:
+        said = (error or out).strip().splitlines()
+        raise OSError(f"{' '.join(command)}: {said[0] if said else f'exit {process.returncode}'}")
+    return out
 
 
 def load(text: str) -> None:

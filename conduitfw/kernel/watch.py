@@ -42,21 +42,39 @@ class Watch:
         """Something to read there means that something has changed."""
         return self._socket.fileno()
 
-    def remember(self) -> None:
-        """What stands there now is what should: called after each load of ours."""
+    def begin(self) -> None:
+        """A load of ours begins: what was changed before it does not matter any more."""
+        self._authors()
+
+    def remember(self) -> bool:
+        """What stands there now is what should: called after each load of ours.
+
+        False where somebody else changed something since `begin`: what stands there may be his.
+        """
         self._expected = fingerprint(self._shape)
+        authors = self._authors()
+        # Where process ids are others to the kernel (a container), nobody can tell.
+        ours = any(pid in nft.own for _, pid in authors)
+        return not ours or all(pid in nft.own for _, pid in authors)
 
     def changed(self) -> str | None:
         """Who changed something in nftables since all was last known to be well; None: nobody did."""
+        for name, pid in self._authors():
+            self._suspect = f"{name} (process {pid})" if name else self._suspect or "somebody"
+        return self._suspect
+
+    def _authors(self) -> list[tuple[str, int]]:
+        """Name and process id of each message since the last call; ("", 0) where it does not say."""
+        found = []
         while True:
             try:
-                data = self._socket.recv(_BUFFER)
+                found.append(_author(self._socket.recv(_BUFFER)))
             except BlockingIOError:
-                return self._suspect
+                # Only the end of a transaction says whose it was.
+                named = [each for each in found if each[0]]
+                return named or found[:1]
             except OSError:  # there was more than the socket could hold
-                self._suspect = self._suspect or "somebody"
-                return self._suspect
-            self._suspect = _author(data) or self._suspect or "somebody"
+                found.append(("", 0))
 
     def wrong(self) -> str:
         """What is not as it was loaded, in words; "" where all is well."""
@@ -90,27 +108,26 @@ def _parts(listed: str) -> Iterator[str]:
             if line == "\t}":
                 text = " ".join(inside)
                 if "flags dynamic" in text:  # its elements come and go with packets
-                    text = text.split("elements =")[0]
+                    text = re.sub(r"elements = \{[^}]*\}", "", text)
                 yield " ".join(sorted(re.split(r"[\s,]+", text)))
                 inside = []
         else:
             yield line
 
 
-def _author(data: bytes) -> str | None:
-    """The name and id of the process whose transaction ends in these messages."""
+def _author(data: bytes) -> tuple[str, int]:
+    """The name and id of the process whose transaction ends in these messages; ("", 0): none ends."""
     at = 0
     while at + _MESSAGE.size <= len(data):
         size, kind = _MESSAGE.unpack_from(data, at)[:2]
         if size < _MESSAGE.size:
-            return None
+            break
         if kind == _NEW_GENERATION:
             found = dict(_attributes(data[at + _MESSAGE.size + _GENERIC : at + size]))
             name = found.get(_PROCESS_NAME, b"").rstrip(b"\0").decode(errors="replace")
-            pid = int.from_bytes(found.get(_PROCESS_ID, b""), "big")
-            return f"{name} (process {pid})" if name else None
+            return name, int.from_bytes(found.get(_PROCESS_ID, b""), "big")
         at += -(-size // 4) * 4
-    return None
+    return "", 0
 
 
 def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -21,6 +21,8 @@ from conduitfw.policy.model import Policy
 from conduitfw.runtime.candidate import Trial
 from conduitfw.runtime.worker import Inlet, Transmitter
 
+_LOADS = 3
+
 
 class KernelHost:
     """A bridge or a router: as it is told, or as the first policy's interfaces say."""
@@ -113,6 +115,13 @@ class KernelHost:
         """
         if self._watch is None:
             self._watch = Watch(self.shape)
+        for _ in range(_LOADS):  # until nobody else changes something at the same time
+            self._watch.begin()
+            self._load(policy, static=static, per_source=per_source)
+            if self._watch.remember():
+                return
+
+    def _load(self, policy: Policy, *, static: bool, per_source: int) -> None:
         nft.install(render(policy, self.shape, static=static, per_source=per_source), self.shape)
         if not self._booted:
             # What was shut at boot is the policy's now. Taking a base chain out drops what waits in every queue of the
@@ -120,7 +129,6 @@ class KernelHost:
             nft.load(shut.removal())
             self._booted = True
         self._guard.stand(policy, self.shape)
-        self._watch.remember()
 
     def watched(self) -> int:
         """A descriptor: something to read there means that something has changed in nftables."""
