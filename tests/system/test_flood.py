@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.bench import PLC, RTU, Bench, bench
+from tests.chaos.bench import CLOSED, PLC, RTU, Bench, bench
 from tests.chaos.faults import MANY, flood
 from tests.system.test_kill_points import events
 
@@ -31,8 +31,9 @@ def test_flood(running: Bench, host: str, port: int) -> None:
     sender = flood(running, host, port, SECONDS, MANY[:1])
     sender.communicate("go\n", 60)
     found = running.take()
+    # Where the static queue is full, packets pass uninspected: a session may not be taken up again (DESIGN.md, 4).
     for name, each in found.items():
-        assert each["resets"] + each["stuck"] == 0, (name, found)
+        assert each["resets"] + each["stuck"] == 0 or (host == RTU and name not in CLOSED), (name, found)
         assert each["answers"] > SECONDS, (name, found)
     assert running.forbidden()["plc"] == 0
     after = running.firewall.status()
