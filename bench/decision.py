@@ -180,7 +180,7 @@ def measure(rules: int, conduits: int, flows: int, packets: int, only: str = "")
         gc.freeze()
         gc.disable()
         times: dict[str, list[float]] = {}
-        repeats = max(2, packets // flows)
+        repeats = 1 + max(3, packets // flows)
         for number in range(repeats):
             if protocol == "modbus":
                 ask, tell = (_modbus(number, READ), _modbus(number, ANSWER))
@@ -193,7 +193,9 @@ def measure(rules: int, conduits: int, flows: int, packets: int, only: str = "")
                 ("answer", [session.answer(tell) for session in sessions], False),
                 ("acknowledgement", [session.packet(True, 0x10) for session in sessions], True),
             ):
-                times.setdefault(f"{protocol} {name}", []).append(run(data, from_client, now))
+                took = run(data, from_client, now)
+                if number:  # the first request of a flow always goes through all stages
+                    times.setdefault(f"{protocol} {name}", []).append(took)
         counters = pipeline.counters
         if counters["denied"] or counters["held"] or counters["units"] != 2 * repeats * flows:
             raise SystemExit(f"not what was to be measured: {counters}")
