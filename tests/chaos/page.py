@@ -18,7 +18,8 @@ every third time. The Modbus conduit is `fail: closed`, the DNP3 conduit `fail: 
 
 - **forbidden executed**: requests that no rule names in the servers' own record. On the closed conduit it has to be 0,
   always. The static conduit is open by address and port while no engine decides: that is what `static` says.
-- **sessions lost**: reset, or without an answer for over 3 s. In brackets: those of sessions that the design keeps.
+- **sessions lost**: reset, or without an answer for over 3 s. In brackets: those of sessions that the design keeps; any
+  other number than 0 there is a broken promise, and a defect until it is explained.
 - **longest gap**: between two answers of one session that is kept, in ms. What a dead worker had in hand is sent again
   by TCP, after 200 ms and more.
 - **events lost**: denials that the clients met and the event log does not tell, as the log itself counts them, and
