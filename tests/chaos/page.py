@@ -28,7 +28,12 @@ every third time. The Modbus conduit is `fail: closed`, the DNP3 conduit `fail: 
 
 """
 FOOT = """
-`make chaos` makes all of it again (some hours), `make chaos FAULTS=worker-kill,reload` a part, `make chaos
+Known and open: where the supervisor is killed, denials that were counted for a repeated event and not yet told (events
+fold what repeats for 10 s) are gone with it, uncounted; kills of control alone count them. Where a static conduit goes
+on without an engine, a session in which the firewall had answered in the server's place loses its step, since its
+numbers are translated no more.
+
+`make chaos` makes all of it again (an hour and a half), `make chaos FAULTS=worker-kill,reload` a part, `make chaos
 COUNTS=worker-kill=100` fewer. The results are kept in reliability.json beside this page. A short version runs in every
 `make test`.
 """
@@ -53,6 +58,9 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         tail = [
             f"Made {' to '.join(sorted({made[0], made[-1]}))} on {where}{shared}. Revisions: {', '.join(revisions)}."
         ]
+    tail += [
+        f"{fault.what}: {results[fault.name]['note']}" for fault in FAULTS if results.get(fault.name, {}).get("note")
+    ]
     if missing:
         tail.append(f"Not yet run: {', '.join(missing)}.")
     return HEAD + "\n".join([*lines, "", *tail]) + "\n" + FOOT
