@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from conduitfw.observe.events import WINDOW
-from tests.chaos.bench import Bench
+from tests.chaos.bench import Bench, Figures
 from tests.chaos.events import Tally
 from tests.chaos.faults import Fault
 
@@ -57,6 +57,7 @@ class Runner:
         self._bench = bench
         self._dice = random.Random(seed)
         self._tally = Tally(bench.events)
+        self._denials = 0  # that clients met, since the load began
 
     def counted(self, fault: Fault, count: int) -> Result:
         """`run`, and what the event log tells of it."""
@@ -78,8 +79,8 @@ class Runner:
         bench.settle()
         bench.forbidden()
         memory = bench.firewall.resident()
-        bench.take()
-        bench.take("loud")
+        self._ask()
+        self._ask("loud")
         began = time.monotonic()
         for seconds in fault.make(bench, count, self._dice):
             result.count += 1
@@ -100,7 +101,7 @@ class Runner:
 
     def _take(self, fault: Fault, result: Result, order: str = "") -> None:
         self._tally.read()
-        for name, each in self._bench.take(order).items():
+        for name, each in self._ask(order).items():
             result.answers += each["answers"]
             result.tried += each["tried"]
             result.denials += each["refused"]
@@ -114,12 +115,18 @@ class Runner:
         result.executed_closed += executed["plc"]
         result.executed_static += executed["rtu"]
 
-    def unaccounted(self, denials: int) -> int:
-        """Of so many denials, those that the log neither tells nor counts as lost."""
-        return max(0, denials - self._tally.denials - self._tally.lost)
+    @property
+    def unaccounted(self) -> int:
+        """Of all denials, those that the log neither tells nor counts as lost."""
+        return max(0, self._denials - self._tally.denials - self._tally.lost)
+
+    def _ask(self, order: str = "") -> Figures:
+        found = self._bench.take(order)
+        self._denials += sum(each["refused"] for each in found.values())
+        return found
 
     def quiet(self) -> None:
         """No forbidden requests until all windows of folded events have ended and are told."""
-        self._bench.take("quiet")
+        self._ask("quiet")
         time.sleep(WINDOW + 1.5)
         self._tally.read()
