@@ -49,15 +49,17 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     lines += [_row(fault, results[fault.name]) for fault in FAULTS if fault.name in results]
     missing = [fault.name for fault in FAULTS if fault.name not in results]
     made = sorted({found["date"] for found in results.values()})
-    revisions = sorted({found["revision"] for found in results.values() if found.get("revision")})
+    by_revision: dict[str, list[str]] = {}
+    for fault in FAULTS:
+        if fault.name in results:
+            by_revision.setdefault(results[fault.name].get("revision") or "not recorded", []).append(fault.name)
+    revisions = "; ".join(f"{revision}: {', '.join(names)}" for revision, names in by_revision.items())
     where = f"Linux {platform.release()}, Python {platform.python_version()}, {os.cpu_count()} processors"
     tail = ["Not made yet."]
     if made:
         loads = sorted(found["load"] for found in results.values() if "load" in found)
         shared = f", shared with other work: load averages of {loads[0]:.0f} to {loads[-1]:.0f}" if loads else ""
-        tail = [
-            f"Made {' to '.join(sorted({made[0], made[-1]}))} on {where}{shared}. Revisions: {', '.join(revisions)}."
-        ]
+        tail = [f"Made {' to '.join(sorted({made[0], made[-1]}))} on {where}{shared}. Revisions: {revisions}."]
     tail += [
         f"{fault.what}: {results[fault.name]['note']}" for fault in FAULTS if results.get(fault.name, {}).get("note")
     ]
