@@ -152,3 +152,18 @@ def test_another_unit_id_is_told(tmp_path: Path) -> None:
     before = len(wire.notices)
     assert wire.server(bytes(answer)).reason is None
     assert len(wire.notices) > before
+
+
+def test_a_request_asked_twice_may_be_answered_twice(tmp_path: Path) -> None:
+    """One sequence number, two requests under way: both answers pass, in whatever is asked between them."""
+    wire = Wire(
+        compiled(tmp_path, "allow: dnp3, clients: hmi, servers: rtu, functions: read"), ends=RTU, ports=(40000, 20000)
+    )
+    wire.open()
+    wire.client(POLL)
+    wire.client(POLL)
+    assert wire.server(response(1)).reason is None
+    wire.client(frame(b"\xc0\xc2\x01\x3c\x02\x06"))
+    assert wire.server(response(1)).reason is None
+    assert wire.server(response(2)).reason is None
+    assert wire.server(response(7)).reason is Reason.UNMATCHED_RESPONSE

@@ -34,7 +34,9 @@ SESSION_SIZE = (
 )
 _FRAME = struct.Struct("<xxBBHH")
 
-_WAITING, _LATE, _ANSWERED = 0, 1, 2
+# _TWICE: it waits, and was asked once more with the same sequence number, so that two answers may come.
+_WAITING, _LATE, _ANSWERED, _TWICE = 0, 1, 2, 3
+_UNANSWERED = (_WAITING, _TWICE)
 # What may go on beside others (tcp-rules.md, 6), unless it brings octets of the client's choice.
 _PLAIN = frozenset((application.CONFIRM, application.READ))
 # An ordinary read: one frame from a master, its user data unconfirmed and at least a header.
@@ -326,7 +328,7 @@ class Dnp3Session(OrdinarySession):
         """tcp-rules.md, 6. Link services and confirmations overtake: nothing of the client's choice travels in them."""
         if unit.kind is not Kind.REQUEST or unit.function == application.CONFIRM:
             return True
-        waiting = (each.carries_data for each in self._requests if each.state == _WAITING)
+        waiting = (each.carries_data for each in self._requests if each.state in _UNANSWERED)
         return may_join(waiting, unit.carries_data, min(limit, REMEMBERED))
 
     def commit(self, unit: Unit, now: float) -> None:
@@ -349,7 +351,7 @@ class Dnp3Session(OrdinarySession):
             if request is not None:
                 if token.final:
                     self._unknown = False
-                    request.state = _ANSWERED
+                    request.state = _LATE if request.state == _TWICE else _ANSWERED
                 elif request.state != _ANSWERED:  # a response of several fragments counts them
                     request.sequence = (request.sequence + 1) & application.SEQUENCE
 
@@ -364,14 +366,21 @@ class Dnp3Session(OrdinarySession):
 
     def _remember(self, pair: int, function: int, sequence: int, carries_data: bool, now: float) -> None:
         # A request that is sent again takes its own place; of what was answered, only the last may be repeated.
+        again = any(
+            each.pair == pair and each.sequence == sequence and each.state in _UNANSWERED for each in self._requests
+        )
         self._requests = [
             each
             for each in self._requests
             if each.pair != pair or (each.state != _ANSWERED and each.sequence != sequence)
         ]
         if len(self._requests) >= REMEMBERED:
-            self._requests.remove(next((each for each in self._requests if each.state != _WAITING), self._requests[0]))
-        self._requests.append(Request(pair, function, sequence, carries_data, now))
+            spare = (each for each in self._requests if each.state not in _UNANSWERED)
+            self._requests.remove(next(spare, self._requests[0]))
+        request = Request(pair, function, sequence, carries_data, now)
+        if again:
+            request.state = _TWICE
+        self._requests.append(request)
 
     # --- ordinary units (protocols/ordinary.py) -------------------------------------------------------
 
@@ -379,7 +388,7 @@ class Dnp3Session(OrdinarySession):
         """A READ in one frame that brings no data, while nothing waits."""
         if end - at not in _ORDINARY_SIZES or data[at + 3] != _ORDINARY_CONTROL:
             return -1
-        if self._unknown or self._fragment is not None or any(each.state == _WAITING for each in self._requests):
+        if self._unknown or self._fragment is not None or any(each.state in _UNANSWERED for each in self._requests):
             return -1
         try:
             if link.frame(data, at, end) != end - at:
@@ -430,7 +439,7 @@ class Dnp3Session(OrdinarySession):
         """Whether a request that carries data waits for longer than `timeout`; others then hold nobody up."""
         result = False
         for request in self._requests:
-            if request.state == _WAITING and now - request.sent > timeout:
+            if request.state in _UNANSWERED and now - request.sent > timeout:
                 if request.carries_data and not all_late:
                     result = True
                 else:
