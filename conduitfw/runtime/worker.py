@@ -189,13 +189,25 @@ class Worker:
         flows = self._pipeline.flows
         return flows.from_client[place.transport].get(place.key) or flows.from_server[place.transport].get(place.key)
 
-    def _is_quarantined(self, payload: bytes, now: float) -> bool:
+    def _quarantined(self, payload: bytes, now: float) -> Place | None:
+        """Where this packet goes, if it is shut out."""
         place = place_of(payload)
         if place is None:
-            return False
+            return None
         if self._quarantine.holds(place.key, now):
-            return True
-        return self._quarantine.holds(place.name, now) and self._flow_of(place) is None
+            return place
+        return place if self._quarantine.holds(place.name, now) and self._flow_of(place) is None else None
+
+    def _is_watched(self, place: Place) -> bool:
+        """Whether the conduit of the two ends is only monitored, whichever of them sent this."""
+        half = (len(place.key) - 4) // 2
+        source, destination = place.key[:half], place.key[half:-4]
+        ports = int.from_bytes(place.key[-4:-2], "big"), int.from_bytes(place.key[-2:], "big")
+        tables = self._pipeline.tables
+        channel = tables.channel(place.transport, source, destination, ports[1]) or tables.channel(
+            place.transport, destination, source, ports[0]
+        )
+        return channel is not None and channel.monitor
 
     def _serve(self, orders: socket.socket) -> None:
         poll = select.poll()
@@ -234,10 +246,14 @@ class Worker:
         hand[0] = 1
         self._slot.beat(now)
         counters[_PACKETS] += 1
-        if self._quarantine.active and self._is_quarantined(payload, now):
+        if self._quarantine.active and (place := self._quarantined(payload, now)) is not None:
             counters[_QUARANTINED] += 1
-            counters[_DROPPED] += 1
-            packet.drop()
+            if self._is_watched(place):  # who only watches stops nothing, and need not look
+                counters[_FORWARDED] += 1
+                packet.accept(mark=packet.mark | VERDICT)
+            else:
+                counters[_DROPPED] += 1
+                packet.drop()
         else:
             self._judge(packet, payload, now)
         hand[0] = 0

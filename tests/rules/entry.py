@@ -36,5 +36,5 @@ def rule(section: int, text: str, tests: str | tuple[str, ...], file: str, befor
 
 
 def without_mutation(section: int, text: str, tests: str | tuple[str, ...], note: str) -> Entry:
-    """A rule that is kept in another way or not at all; its tests, where there are any, say so (strict xfail)."""
+    """A rule that is kept in a way that no change of a line takes away; `note` says how."""
     return Entry(str(section), text, (tests,) if isinstance(tests, str) else tests, None, note)

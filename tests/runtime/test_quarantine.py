@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 
+from conduitfw.denial import Emission
+from conduitfw.flow import FlowTable
+from conduitfw.packet import ACK, build
+from conduitfw.policy import ledger
+from conduitfw.runtime.messages import wide_pair
 from conduitfw.runtime.quarantine import CLOSE, PATIENCE, QUARANTINE_SECONDS, Quarantine, place_of
 from conduitfw.runtime.shared import Shared
+from conduitfw.runtime.worker import Inlet, Worker
+from tests.pipeline.wire import CLIENT, SERVER, tables
 
 SEGMENT = bytes(IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=5, dport=502, seq=0x01020304))
 NAME = bytes((10, 0, 0, 1, 10, 0, 0, 2, 1, 0xF6))
@@ -75,3 +84,47 @@ def test_it_is_bounded_and_forgets_the_oldest() -> None:
         book.shut_out(number.to_bytes(4, "big"), number / 100)
     held = [number for number in range(1000) if book.holds(number.to_bytes(4, "big"), 10.0)]
     assert held == list(range(1000 - len(held), 1000)) and 10 < len(held) < 100
+
+
+class Recorded:
+    """A packet of the queue that remembers its verdict."""
+
+    mark, ifindex, mac = 0x4000_0000, 3, b""
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self.verdict: tuple[str, object] | None = None
+
+    def accept(self, payload: bytes | None = None, mark: int | None = None) -> None:
+        self.verdict = ("accept", payload)
+
+    def drop(self) -> None:
+        self.verdict = ("drop", None)
+
+
+@pytest.mark.parametrize(("mode", "verdict"), [("enforce", ("drop", None)), ("monitor", ("accept", None))])
+@pytest.mark.parametrize("from_client", [True, False])
+def test_who_only_watches_shuts_nobody_out(mode: str, verdict: tuple[str, object], from_client: bool) -> None:
+    """What kills workers is not looked at any more: on a watched conduit it passes, on another it does not."""
+    shared = Shared(1)
+    ours, theirs = wide_pair()
+    flows, ledger_memory = bytearray(FlowTable.memory_size(16)), bytearray(ledger.SIZE)
+    worker = Worker([], Inlet(), tables(mode=mode), flows, ledger_memory, shared.workers, theirs, Nobody())
+    worker._begin(shared.workers[0], after_death=False)
+    ends = (CLIENT, SERVER, 40000, 502) if from_client else (SERVER, CLIENT, 502, 40000)
+    unit = build(*ends, sequence=1, ack=1, flags=ACK, window=100, timestamps=None, payload=b"x")
+    place = place_of(unit)
+    assert place is not None
+    worker._quarantine.shut_out(place.key, time.monotonic())
+    packet = Recorded(unit)
+    worker._decide(packet)
+    assert packet.verdict == verdict
+    ours.close()
+    theirs.close()
+
+
+class Nobody:
+    """Sends nothing."""
+
+    def send(self, emission: Emission) -> bool:
+        return False
