@@ -3,31 +3,16 @@
  * RECORD gets the function code of each request that it executes, a line each. It waits for the rest of a request for
  * half a second, as libmodbus does.
  */
-#include <errno.h>
-#include <modbus.h>
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "modbus_record.h"
 
-enum { ITEMS = 1000, HEADER = 7, CONNECTIONS = 256 };
+enum { CONNECTIONS = 256 };
 
 int main(int count, char **words)
 {
-    if (count < 4)
-        return 2;
-    modbus_t *context = modbus_new_tcp(words[1], atoi(words[2]));
-    modbus_mapping_t *map = modbus_mapping_new(ITEMS, ITEMS, ITEMS, ITEMS);
-    FILE *record = fopen(words[3], "a");
-    if (context == NULL || map == NULL || record == NULL)
-        return 1;
-    setvbuf(record, NULL, _IOLBF, 0);
-    int listener = modbus_tcp_listen(context, 64);
+    int listener = begin(count, words, 64);
     if (listener < 0)
         return 1;
-    puts("ready");
-    fflush(stdout);
     struct pollfd waiting[CONNECTIONS + 1] = {{.fd = listener, .events = POLLIN}};
     int open = 1;
     for (;;) {

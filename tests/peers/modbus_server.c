@@ -3,30 +3,13 @@
  * RECORD gets the function code of each request, a line each. It serves one connection after the other. With
  * ALL_IN_ONE, what one read returns is one request, whatever stands behind it: as several products do it.
  */
-#include <errno.h>
-#include <modbus.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-enum { ITEMS = 1000, HEADER = 7 };
+#include "modbus_record.h"
 
 int main(int count, char **words)
 {
-    if (count < 4)
-        return 2;
-    modbus_t *context = modbus_new_tcp(words[1], atoi(words[2]));
-    modbus_mapping_t *map = modbus_mapping_new(ITEMS, ITEMS, ITEMS, ITEMS);
-    FILE *record = fopen(words[3], "a");
-    if (context == NULL || map == NULL || record == NULL)
-        return 1;
-    setvbuf(record, NULL, _IOLBF, 0);
-    int listener = modbus_tcp_listen(context, 1);
+    int listener = begin(count, words, 1);
     if (listener < 0)
         return 1;
-    puts("ready");
-    fflush(stdout);
     for (;;) {
         if (modbus_tcp_accept(context, &listener) < 0)
             return 1;
