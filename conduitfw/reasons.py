@@ -49,6 +49,7 @@ class Reason(enum.Enum):
     NOT_SELECTED = "not-selected", "The operation was not selected just before, with the same objects."
     RATE = "rate", "The rule's share of such requests for this time is used up."
     WRONG_SIDE = "wrong-side", "The source address does not belong on the side it arrived from."
+    OTHER_VLAN = "other-vlan", "A packet of a session in another VLAN than the session's own."
 
     # --- headers (packet.py) ------------------------------------------------------------------
     TRUNCATED = "truncated", "The packet ends before its headers say that it does.", True

@@ -29,6 +29,7 @@ CLOSED_SECONDS = 30.0  # after FIN or RST, for what is still under way
 IDLE_SECONDS = 24 * 3600.0
 UDP_IDLE_SECONDS = 600.0
 _SWEEP = 512  # flows looked at in one tick
+_VLAN = 0x0FFF  # of the packet mark: the VLAN id, 0 without a tag (kernel/marks.py)
 
 
 _COUNTERS = (
@@ -120,6 +121,8 @@ class Pipeline:
             flow, from_client, reason = self._begin(packet, now)
             if flow is None:
                 return self._refused(reason)
+        elif flow.vlan != mark & _VLAN and not flow.observed:
+            return self._refused(Reason.OTHER_VLAN)
         elif flow.channel is None and not self._find_channel(flow):
             return self._no_longer_allowed(flow, now)
         elif flow.turning:
@@ -258,7 +261,7 @@ class Pipeline:
             flow.server_port_index = ifindex
             if len(mac) == 6:
                 flow.server_mac = mac
-        flow.vlan = mark & 0x0FFF
+        flow.vlan = mark & _VLAN
 
     def _tell_start(self, flow: Flow, now: float) -> None:
         self._counters["flows_started"] += 1

@@ -68,13 +68,11 @@ class TwoZones:
         self._clean_up()
 
     def _build(self) -> None:
-        firewall = self.namespace(FIREWALL)
         for zone in (FIREWALL, *ZONES):
             _ip("netns", "add", self.namespace(zone))
             self._ip(zone, "link", "set", "lo", "up")
         for zone, (_, port, addresses) in ZONES.items():
-            peer = ("peer", "name", "eth0", "netns", self.namespace(zone))
-            _ip("link", "add", port, "netns", firewall, "type", "veth", *peer)
+            self._plug(zone, port)
             for address in addresses:
                 self._ip(zone, "address", "add", address, "dev", "eth0", *_no_detection(address))
             self._ip(zone, "link", "set", "eth0", "up")
@@ -82,6 +80,11 @@ class TwoZones:
             self._route()
         else:
             self._bridge()
+
+    def _plug(self, zone: str, port: str) -> None:
+        """The cable between a zone's host and the firewall's port."""
+        peer = ("peer", "name", "eth0", "netns", self.namespace(zone))
+        _ip("link", "add", port, "netns", self.namespace(FIREWALL), "type", "veth", *peer)
 
     def _bridge(self) -> None:
         """One bridge; each zone takes the other's addresses for neighbours."""

@@ -19,7 +19,10 @@ from conduitfw.kernel.ruleset import BRIDGE, INET, TABLE, Method, Shape, removal
 _PROBE = "conduitfw_probe"
 _CHAIN = "CONDUITFW"
 _IPTABLES = ("iptables-nft", "ip6tables-nft")
-_CALLS = tuple(Path(f"/proc/sys/net/bridge/bridge-nf-call-{each}") for each in ("iptables", "ip6tables"))
+# What makes bridged packets meet iptables: IPv4, IPv6, and either in a VLAN.
+_CALLS = tuple(
+    Path(f"/proc/sys/net/bridge/bridge-nf-{each}") for each in ("call-iptables", "call-ip6tables", "filter-vlan-tagged")
+)
 _SECONDS = 60.0
 own: deque[int] = deque(maxlen=256)  # the last programs that were run here: what they changed nobody else did
 
@@ -105,7 +108,7 @@ def mark_rules_stand(shape: Shape) -> bool:
 
 
 def calls_on() -> bool:
-    """Whether bridged packets meet iptables. Cheap: two files."""
+    """Whether bridged packets meet iptables. Cheap: three files."""
     try:
         return all(path.read_text().strip() == "1" for path in _CALLS)
     except OSError:

@@ -19,10 +19,13 @@ TABLE = "conduitfw"
 # decides several thousand of the worst kind, and the queue holds 2,048.
 STATIC_RATE, STATIC_BURST = 4000, 512
 
+_TAGS = "{ 8021q, 8021ad, 0x9100 }"
+_IPV6 = "meta protocol ip6"  # said first: what nft would say by itself does not hold for a tagged frame
+
 COUNTERS = {
     "wrong_side": "source addresses that do not belong on the side they arrived from",
     "forged_mac": "the MAC address of an asset from another port than its own",
-    "tagged": "VLAN tags that the policy does not name",
+    "tagged": "VLAN tags that the policy does not name there, or none where it names some",
     "ethertype": "neither IPv4, IPv6 nor ARP",
     "fragment": "IP fragments, which nobody can inspect",
     "server_opens": "connections that the servers' side tried to open",
@@ -203,7 +206,7 @@ class _Text:
     def _to_queue(self, queue: int) -> list[str]:
         closed = queue == marks.QUEUE_CLOSED
         mark = marks.INSPECT | (marks.CLOSED if closed else 0)
-        lines = [f"meta mark set {mark:#x}"]
+        lines = [self._marked(mark)]
         if self._shape.method is Method.NONE:
             return ["counter name unjudged drop"] if closed else [lines[0], "accept"]
         if self._shape.method is Method.STATEMENT:
@@ -212,14 +215,18 @@ class _Text:
             lines.append("accept")
         return lines
 
+    def _marked(self, bits: int) -> str:
+        """On a bridge the mark holds the VLAN id as well."""
+        return f"meta mark set meta mark | {bits:#x}" if self._bridge else f"meta mark set {bits:#x}"
+
     def _from_client(self) -> list[str]:
-        passed = [f"meta mark set {marks.PASSED:#x}", "counter name opened accept"]
+        passed = [self._marked(marks.PASSED), "counter name opened accept"]
         if self._shape.tracking:
             return ["ct state != { new, established, untracked } counter name unnamed drop", *passed]
         return passed
 
     def _from_server(self) -> list[str]:
-        passed = [f"meta mark set {marks.PASSED:#x}", "counter name opened accept"]
+        passed = [self._marked(marks.PASSED), "counter name opened accept"]
         by_flags = "tcp flags & (syn | ack) == syn counter name server_opens drop"
         if self._shape.tracking:
             return [by_flags, "ct state != { established, untracked } counter name server_opens drop", *passed]
@@ -232,28 +239,26 @@ class _Text:
         if self._ports:
             lines.append("iifname != @ports accept")
         if self._bridge:
-            lines += [
-                "# A tag would carry a packet around the rules for addresses. What stays in a zone may be anything.",
-                "iifname != @wide ether type { 8021q, 8021ad, 0x9100 } counter name tagged drop",
-                "iifname != @wide ether type != { ip, ip6, arp } counter name ethertype drop",
-            ]
+            lines += self._tags()
+        side = "iifname . meta mark" if self._bridge else "iifname"
         if self._ports:
             if self._bridge:
                 lines += [
                     "# 0.0.0.0, :: and fe80::/10 belong on every side: probes, and neighbour discovery.",
-                    "arp saddr ip != 0.0.0.0 iifname . arp saddr ip != @sides4 counter name wrong_side drop",
+                    "meta protocol arp arp saddr ip != 0.0.0.0 "
+                    f"{side} . arp saddr ip != @sides4 counter name wrong_side drop",
                 ]
             lines += [
-                "ip saddr != 0.0.0.0 iifname . ip saddr != @sides4 counter name wrong_side drop",
-                "ip6 saddr != { ::, fe80::/10 } iifname . ip6 saddr != @sides6 counter name wrong_side drop",
+                f"ip saddr != 0.0.0.0 {side} . ip saddr != @sides4 counter name wrong_side drop",
+                f"ip6 saddr != {{ ::, fe80::/10 }} {side} . ip6 saddr != @sides6 counter name wrong_side drop",
             ]
             if self._bridge:
                 lines += self._neighbour_answers()
-        to_own_side = ("iifname . ip daddr != @sides4 ", "iifname . ip6 daddr != @sides6 ") if self._ports else ("", "")
+        to_own_side = (f"{side} . ip daddr != @sides4 ", f"{side} . ip6 daddr != @sides6 ") if self._ports else ("", "")
         lines += [
             "# Before anybody puts them together.",
             f"ip frag-off & 0x3fff != 0 {to_own_side[0]}ip saddr . ip daddr != @watched4 counter name fragment drop",
-            f"exthdr frag exists {to_own_side[1]}ip6 saddr . ip6 daddr != @watched6 counter name fragment drop",
+            f"{_IPV6} exthdr frag exists {to_own_side[1]}ip6 saddr . ip6 daddr != @watched6 counter name fragment drop",
         ]
         if self._shape.tracking:
             lines += [
@@ -262,6 +267,23 @@ class _Text:
                 "meta l4proto . th sport @untracked notrack",
             ]
         return lines
+
+    def _tags(self) -> list[str]:
+        """The VLAN id into the mark, and what has no business in a VLAN that it names.
+
+        The kernel takes the outer tag off before any chain: `ether type` still tells it, `meta protocol` what is in it.
+        """
+        narrow = "iifname != @wide "  # what stays in a zone may be anything
+        return [
+            "# From here on, all of a packet's mark is ours.",
+            "meta mark set 0",
+            "ether type 8021q meta mark set iifname . vlan id map @vlans",
+            "# A tag that nobody named would carry a packet around the rules for addresses.",
+            f"{narrow}ether type {_TAGS} meta mark 0 counter name tagged drop",
+            f"{narrow}meta protocol {_TAGS} counter name tagged drop",
+            *([f"{narrow}iifname . meta mark != @tags counter name tagged drop"] if self._ports else []),
+            f"{narrow}meta protocol != {{ ip, ip6, arp }} counter name ethertype drop",
+        ]
 
     def _neighbour_answers(self) -> list[str]:
         """A neighbour advertisement speaks for its target, which stands 8 bytes behind the ICMPv6 header's start."""
@@ -276,7 +298,7 @@ class _Text:
                         if network.version == 6
                     ]
             lines.append(
-                f'iifname "{port}" icmpv6 type nd-neighbor-advert @th,64,128 != {{ {", ".join(ranges)} }} '
+                f'{_IPV6} iifname "{port}" icmpv6 type nd-neighbor-advert @th,64,128 != {{ {", ".join(ranges)} }} '
                 "counter name wrong_side drop"
             )
         return lines
@@ -293,7 +315,7 @@ class _Text:
         if not ranges:
             return []
         return [
-            f"iifname != @ports icmpv6 type nd-neighbor-advert @th,64,128 {{ {', '.join(ranges)} }} "
+            f"{_IPV6} iifname != @ports icmpv6 type nd-neighbor-advert @th,64,128 {{ {', '.join(ranges)} }} "
             "counter name wrong_side drop"
         ]
 
@@ -307,20 +329,25 @@ class _Text:
                 "iifname != @ports ip6 saddr @sided6 counter name wrong_side drop",
             ]
             if self._bridge:
-                lines.append("iifname != @ports arp saddr ip @sided4 counter name wrong_side drop")
+                lines.append("meta protocol arp iifname != @ports arp saddr ip @sided4 counter name wrong_side drop")
                 lines += self._strange_answers()
-        lines.append(f"meta mark set meta mark & {~marks.MASK & 0xFFFFFFFF:#x}")
         if self._bridge:
-            passed = f"meta mark set {marks.PASSED:#x}"
+            passed = self._marked(marks.PASSED)
+            ways = ("iifname", "oifname") if self._ports else ()
+            discovery = f"{_IPV6} icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} ip6 hoplimit 255"
             lines += [
-                f"iifname . oifname @within {passed} accept",
-                f"ether type arp iifname . oifname @joined {passed} counter name resolved accept",
-                "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 iifname . oifname @joined "
-                f"{passed} counter name resolved accept",
-                f"arp saddr ip . arp daddr ip @resolving4 {passed} counter name resolved accept",
-                "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 ip6 saddr @resolving6 "
-                f"{passed} counter name resolved accept",
+                *(["iifname != @ports meta mark set 0"] if self._ports else []),
+                f"meta mark set meta mark & {marks.VLAN_MASK:#x}",
+                f"iifname . oifname . meta mark @within {passed} accept",
+                f"ether type {_TAGS} meta mark 0 counter name tagged drop",
+                *(f"{each} @ports {each} . meta mark != @tags counter name tagged drop" for each in ways),
+                f"meta protocol arp iifname . oifname @joined {passed} counter name resolved accept",
+                f"{discovery} iifname . oifname @joined {passed} counter name resolved accept",
+                f"meta protocol arp arp saddr ip . arp daddr ip @resolving4 {passed} counter name resolved accept",
+                f"{discovery} ip6 saddr @resolving6 {passed} counter name resolved accept",
             ]
+        else:
+            lines.append(f"meta mark set meta mark & {~marks.MASK & 0xFFFFFFFF:#x}")
         for proto, version in (("ip", 4), ("ip6", 6)):
             there = f"{proto} saddr . {proto} daddr . meta l4proto . th dport"
             back = f"{proto} daddr . {proto} saddr . meta l4proto . th sport"
@@ -329,16 +356,18 @@ class _Text:
                 "destination-unreachable, packet-too-big, time-exceeded, parameter-problem"
             )  # fmt: skip
             too_big = "destination-unreachable icmp code frag-needed" if version == 4 else "packet-too-big"
-            passed = f"meta mark set {marks.PASSED:#x} counter name opened accept"
+            protocol = "meta protocol ip" if version == 4 else _IPV6
+            passed = f"{self._marked(marks.PASSED)} counter name opened accept"
             lines += [
                 f"{there} vmap @inspected{version}",
                 f"{back} vmap @inspected{version}",
                 f"{there} @opened{version} goto from_client",
                 f"{back} @opened{version} goto from_server",
-                f"{icmp} type echo-request {proto} saddr . {proto} daddr @pinged{version} {passed}",
-                f"{icmp} type {{ echo-reply, {errors} }} {proto} daddr . {proto} saddr @pinged{version} {passed}",
-                f"{icmp} type {too_big} {proto} daddr @reached{version} {passed}",
-                f"{proto} saddr . {proto} daddr @watched{version} meta mark set {marks.PASSED:#x} "
+                f"{protocol} {icmp} type echo-request {proto} saddr . {proto} daddr @pinged{version} {passed}",
+                f"{protocol} {icmp} type {{ echo-reply, {errors} }} "
+                f"{proto} daddr . {proto} saddr @pinged{version} {passed}",
+                f"{protocol} {icmp} type {too_big} {proto} daddr @reached{version} {passed}",
+                f"{proto} saddr . {proto} daddr @watched{version} {self._marked(marks.PASSED)} "
                 "counter name watched accept",
             ]
         lines.append("counter name unnamed drop")

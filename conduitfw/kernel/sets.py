@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from conduitfw.kernel.boxes import Box, disjoint
 from conduitfw.kernel.elements import address_range, boxes_between, keys_of
 from conduitfw.kernel.shape import BRIDGE, Method, Shape
-from conduitfw.policy.model import Conduit, Policy
+from conduitfw.policy.model import UNTAGGED, Conduit, Policy
 
 
 class Container(NamedTuple):
@@ -79,11 +79,12 @@ class _Sets:
             key = f"{address} . {address} . inet_proto . inet_service"
             interval = ["flags interval"]
             pair, quad = [f"type {address} . {address}", *interval], [f"type {key}", *interval]
-            sides, inspected = [f"type ifname . {address}", *interval], [f"type {key} : verdict", *interval]
+            port = "ifname . mark" if self._bridge else "ifname"
+            sides, inspected = [f"type {port} . {address}", *interval], [f"type {key} : verdict", *interval]
             single = [f"type {address}", *interval]
             for kind, name, spec, elements, comment in (
                 ("set", "sided", single, self._sided(version), "Addresses of zones that name their interfaces"),
-                ("set", "sides", sides, self._sides(version), "Which addresses belong on which interface"),
+                ("set", "sides", sides, self._sides(version), "Which addresses belong on which interface, and VLAN"),
                 ("map", "inspected", inspected, self._inspected(version),
                  "Client . server . protocol . server's port: what the engine decides"),
                 ("set", "opened", quad, self._opened(version),
@@ -104,13 +105,15 @@ class _Sets:
                 for other in by_zone[conduit.to_zone]:
                     joined |= {(one, other), (other, one)}
         within = {
-            (one, other)
+            (one, other, vlan)
             for zone in self._policy.zones
             for one in zone.interfaces
             for other in zone.interfaces
-            if one != other and self._only_zone(one) == self._only_zone(other) == zone.name
+            for vlan in zone.vlans
+            if one != other and self._only_zone(one, vlan) == self._only_zone(other, vlan) == zone.name
         }
-        wide = sorted({port for pair in within for port in pair})
+        wide = sorted({one for one, _, _ in within})
+        tags = sorted({(port, vlan) for zone in self._policy.zones for port in zone.interfaces for vlan in zone.vlans})
         pair = ["type ifname . ifname"]
         known = sorted({asset.mac for asset in self._policy.assets if asset.mac is not None})
         sides = sorted(
@@ -130,7 +133,27 @@ class _Sets:
                 [f'"{a}" . "{b}"' for a, b in sorted(joined)],
                 "Interfaces of zones that share a conduit",
             ),
-            Container("set", "within", pair, [f'"{a}" . "{b}"' for a, b in sorted(within)], "Interfaces of one zone"),
+            Container(
+                "set",
+                "within",
+                ["type ifname . ifname . mark"],
+                [f'"{a}" . "{b}" . {vlan}' for a, b, vlan in sorted(within)],
+                "Interfaces of one zone, and a VLAN (0: none)",
+            ),
+            Container(
+                "map",
+                "vlans",
+                ["typeof iifname . vlan id : meta mark"],
+                [f'"{port}" . {vlan} : {vlan}' for port, vlan in tags if vlan != UNTAGGED],
+                "The VLAN ids that the policy names, as the engine is told them: the lowest 12 bits of the mark",
+            ),
+            Container(
+                "set",
+                "tags",
+                ["type ifname . mark"],
+                [f'"{port}" . {vlan}' for port, vlan in tags],
+                "Which VLANs belong on which interface (0: frames without a tag)",
+            ),
             Container(
                 "set", "wide", ["type ifname"], [f'"{port}"' for port in wide], "Interfaces of zones that have several"
             ),
@@ -152,15 +175,16 @@ class _Sets:
         sources = disjoint([(source,) for source, _ in pairs])
         return [address_range(box[0], version) for box in sources]
 
-    def _only_zone(self, interface: str) -> str | None:
-        zones = [zone.name for zone in self._policy.zones if interface in zone.interfaces]
+    def _only_zone(self, interface: str, vlan: int) -> str | None:
+        zones = [zone.name for zone in self._policy.zones if interface in zone.interfaces and vlan in zone.vlans]
         return zones[0] if len(zones) == 1 else None
 
     def _sides(self, version: int) -> list[str]:
         return [
-            f'"{interface}" . {network}'
+            f'"{interface}" . {f"{vlan} . " if self._bridge else ""}{network}'
             for zone in self._policy.zones
             for interface in zone.interfaces
+            for vlan in (zone.vlans if self._bridge else (UNTAGGED,))
             for network in zone.networks
             if network.version == version
         ]

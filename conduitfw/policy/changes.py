@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from conduitfw.policy.change_words import Names, conduit_words, plainer, tag_words, words
-from conduitfw.policy.model import Asset, Conduit, Policy, Rule
+from conduitfw.policy.model import UNTAGGED, Asset, Conduit, Policy, Rule, Zone
 from conduitfw.policy.reach import Dimensions, Kind, Reach, reaches
 from conduitfw.policy.regions import Region, Spans, common, joined, subtract_all
 
@@ -181,6 +181,7 @@ def _sides(old: Policy, new: Policy) -> Iterator[Change]:
         for what, earlier, later in (
             ("networks", was.networks, now.networks),
             ("interfaces", was.interfaces, now.interfaces),
+            ("VLANs", _vlans(was), _vlans(now)),
             ("MAC addresses", _macs(was.assets), _macs(now.assets)),
         ):
             if set(earlier) != set(later):
@@ -190,6 +191,10 @@ def _sides(old: Policy, new: Policy) -> Iterator[Change]:
 
 def _macs(assets: Iterable[Asset]) -> list[str]:
     return [f"{asset.name} {asset.mac}" for asset in assets if asset.mac is not None]
+
+
+def _vlans(zone: Zone) -> list[str]:
+    return ["untagged" if vlan == UNTAGGED else str(vlan) for vlan in zone.vlans]
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -59,7 +59,7 @@ def _around_tags(policy: Policy, report: Report) -> None:
 
 
 def _zones(policy: Policy, report: Report) -> None:
-    by_interface: dict[str, str] = {}
+    by_interface: dict[tuple[str, int], str] = {}
     sided = any(zone.interfaces for zone in policy.zones)
     for zone in policy.zones:
         if zone.security_level is None:
@@ -69,8 +69,8 @@ def _zones(policy: Policy, report: Report) -> None:
                 zone.place, f"the zone {zone.name} has no `interfaces`", "its addresses may be forged from any side"
             )
         for interface in zone.interfaces:
-            other = by_interface.setdefault(interface, zone.name)
-            if other != zone.name:
+            others = {by_interface.setdefault((interface, vlan), zone.name) for vlan in zone.vlans} - {zone.name}
+            for other in sorted(others):
                 report.warning(
                     zone.place, f"the zones {other} and {zone.name} share the interface {interface}",
                     "what passes between them there does not pass this firewall",
@@ -87,13 +87,19 @@ def _conduit(conduit: Conduit, policy: Policy, report: Report) -> None:
         report.warning(conduit.place, f"the review of the conduit {conduit.name} was due on {conduit.review_by}")
     if not conduit.rules:
         report.warning(conduit.place, f"the conduit {conduit.name} has no rules", "nothing passes through it")
+    ends = policy.zone(conduit.from_zone), policy.zone(conduit.to_zone)
+    if all(zone.interfaces for zone in ends) and not set(ends[0].vlans) & set(ends[1].vlans):
+        report.warning(
+            conduit.place, f"the zones {ends[0].name} and {ends[1].name} have no VLAN in common",
+            "a bridge changes no tags, so that nothing passes; on a router name the VLANs' own interfaces",
+        )  # fmt: skip
     inspected_tcp = any(rule.inspection is not None and rule.transport == "tcp" for rule in conduit.rules)
     if conduit.on_deny == "drop" and inspected_tcp:
         report.warning(
             conduit.place, f"`on_deny: drop` on {conduit.name} leaves a denied TCP session hanging until it times out",
             "reset ends it at once for both sides",
         )  # fmt: skip
-    highest = max(policy.zone(conduit.from_zone).security_level or 0, policy.zone(conduit.to_zone).security_level or 0)
+    highest = max(zone.security_level or 0 for zone in ends)
     if conduit.fail == "static" and highest == 4:
         report.warning(
             conduit.place, f"`fail: static` on {conduit.name}, which joins a zone of SL-T 4",

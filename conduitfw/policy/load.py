@@ -17,7 +17,7 @@ from conduitfw.policy.endpoints import NAME, Endpoints, parse_address, parse_net
 from conduitfw.policy.explain import run_tests
 from conduitfw.policy.functions import numbers
 from conduitfw.policy.lint import lint
-from conduitfw.policy.model import Asset, Conduit, Network, Place, Policy, Rule, Zone
+from conduitfw.policy.model import UNTAGGED, Asset, Conduit, Network, Place, Policy, Rule, Zone
 from conduitfw.policy.rules import Surroundings, read_rule
 from conduitfw.policy.source import Problem, Report, Section, Text, nearest, place_of, policy_files, read_yaml
 from conduitfw.policy.tag_maps import read_tags
@@ -163,7 +163,26 @@ class _Loader:
             tuple(dict.fromkeys(text.value for text in section.texts("interfaces"))),
             tuple(self._assets(name, section, known)),
             section.place,
+            self._vlans(name, section),
         )
+
+    def _vlans(self, zone: str, section: Section) -> tuple[int, ...]:
+        if "vlans" not in section:
+            return (UNTAGGED,)
+        texts = section.texts("vlans")
+        if not texts:
+            self._report.error(
+                section.at("vlans"), f"the zone {zone} is in no VLAN", "for instance [10], or [untagged]"
+            )
+        elif "interfaces" not in section:
+            self._report.error(
+                section.at("vlans"),
+                f"the zone {zone} has `vlans` and no `interfaces`",
+                "the ports where the tags arrive",
+            )
+        named = [text for text in texts if text.value.strip() != "untagged"]
+        ids = numbers(named, "a VLAN id (or `untagged`)", 1, 4094, self._report)
+        return tuple(sorted(ids if len(named) == len(texts) else {*ids, UNTAGGED}))
 
     def _assets(self, zone: str, section: Section, networks: Sequence[Network]) -> Iterator[Asset]:
         names = section.names("assets")

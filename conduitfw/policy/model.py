@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+UNTAGGED = 0  # in the place of a VLAN id, which is 1 to 4094
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,10 @@ class Asset:
 
 @dataclass(frozen=True)
 class Zone:
-    """An IEC 62443 zone. `interfaces`: bridge ports (or router interfaces) its addresses arrive on."""
+    """An IEC 62443 zone. `interfaces`: bridge ports (or router interfaces) its addresses arrive on.
+
+    `vlans`: the VLAN ids (IEEE 802.1Q, 9.6) in whose tags they do so on a bridge; UNTAGGED: without a tag.
+    """
 
     name: str
     description: str
@@ -57,6 +61,7 @@ class Zone:
     interfaces: tuple[str, ...]
     assets: tuple[Asset, ...]
     place: Place
+    vlans: tuple[int, ...] = (UNTAGGED,)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ ZONE: dict[str, Field] = {
     "security_level": Field("target security level SL-T (IEC 62443-3-2)", "number", lowest=1, highest=4),
     "networks": Field("the addresses that belong to it, as networks (10.20.0.0/24)", "texts", required=True),
     "interfaces": Field("bridge ports or interfaces on which these addresses may arrive, and nowhere else", "texts"),
+    "vlans": Field("VLAN ids in whose tags they arrive there, on a bridge", "numbers", choices=("untagged",)),
     "assets": Field("its devices: name and address, or name and a mapping", "section"),
 }
 
@@ -310,7 +311,7 @@ def _by_name(limit: str, pattern: str) -> dict[str, object]:
     """A mapping from these (or what the pattern says) to numbers and ranges."""
     names: dict[str, object] = {"enum": _names(limit)}
     keys = {"anyOf": [names, {"pattern": pattern}]} if pattern else names
-    return {"type": "object", "propertyNames": keys, "additionalProperties": _NUMBERS}
+    return {"type": "object", "propertyNames": keys, "additionalProperties": _list_or_one({"anyOf": [*_NUMBERS]})}
 
 
 def _words(*catalogues: Catalogue) -> dict[str, object]:
@@ -357,7 +358,8 @@ def _value(each: Field) -> dict[str, object]:
     if each.kind == "real":
         return {"type": "number"}
     if each.kind == "numbers":
-        return _NUMBERS
+        words = [{"enum": list(each.choices)}] if each.choices else []
+        return _list_or_one({"anyOf": [*_NUMBERS, *words]})
     if each.kind == "quantities":
         return _list_or_one({"anyOf": [{"type": "number"}, {"type": "string", "pattern": "^[-+]?[0-9]"}]})
     if each.kind == "mapping":
@@ -367,6 +369,4 @@ def _value(each: Field) -> dict[str, object]:
     return {"type": ["string", "number"]}
 
 
-_NUMBERS = _list_or_one(
-    {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+-[0-9]+$"}]}
-)
+_NUMBERS = ({"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+-[0-9]+$"})

@@ -22,10 +22,10 @@ class Twin:
         self.pipeline = Pipeline(rules, FlowTable(self.memory), self.notices.append, at_once=False)
 
     def compare(
-        self, outcome: Outcome, memory: bytes | bytearray, data: bytes, now: float, index: int, mac: bytes
+        self, outcome: Outcome, memory: bytes | bytearray, data: bytes, now: float, index: int, mac: bytes, mark: int
     ) -> None:
         """Decide the same packet, and hold the two against each other."""
-        own = self.pipeline.decide(data, now, index, mac)
+        own = self.pipeline.decide(data, now, index, mac, mark)
         assert _seen(own) == _seen(outcome)
         assert self.memory == memory
 

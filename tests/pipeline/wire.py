@@ -118,6 +118,7 @@ class Wire:
         self.server_window: int | None = None
         self.losing = False  # whether what goes to the server is lost behind the firewall
         self.open_flag = True
+        self.vlan = 0  # in whose tag the packets come, 0: in none
 
     # --- packets ----------------------------------------------------------------------------------
 
@@ -149,9 +150,9 @@ class Wire:
         """Put a packet through the pipeline and deliver what leaves."""
         self.now += 0.001
         index, mac = (CLIENT_PORT_INDEX, CLIENT_MAC) if from_client else (SERVER_PORT_INDEX, SERVER_MAC)
-        outcome = self.pipeline.decide(data, self.now, index, mac)
+        outcome = self.pipeline.decide(data, self.now, index, mac, self.vlan)
         if self.twin is not None and self.pipeline is self._twins_other:
-            self.twin.compare(outcome, self.memory, data, self.now, index, mac)
+            self.twin.compare(outcome, self.memory, data, self.now, index, mac, self.vlan)
             self.twin.compare_told(self.notices)
         if outcome.forward:
             self._deliver(data if outcome.payload is None else outcome.payload, from_client)
@@ -166,6 +167,7 @@ class Wire:
             assert emission.ifindex in (CLIENT_PORT_INDEX, SERVER_PORT_INDEX)
             to_client = emission.ifindex == CLIENT_PORT_INDEX
             assert emission.destination_mac == (CLIENT_MAC if to_client else SERVER_MAC)
+            assert emission.vlan == self.vlan
             self._deliver(emission.packet, not to_client)
 
     def _deliver(self, data: bytes, to_server: bool) -> None:

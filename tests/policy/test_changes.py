@@ -138,11 +138,14 @@ def test_a_conduit_that_is_only_monitored_allows_everything(tmp_path: Path) -> N
 
 
 def test_how_it_is_done_is_told_apart_from_what_is_allowed(tmp_path: Path) -> None:
-    new = changed("    to: cell\n", "    to: cell\n    fail: static\n").replace("[right0]", "[right1]")
+    new = changed("    to: cell\n", "    to: cell\n    fail: static\n").replace(
+        "[right0]", "[right1]\n    vlans: 10-11"
+    )
     assert lines(tmp_path, GOOD, new) == [
         "changed  line: fail closed -> static",
         "changed  line: midstream reset -> resync",
         "changed  zone cell: interfaces right0 -> right1",
+        "changed  zone cell: VLANs untagged -> 10, 11",
     ]
 
 

@@ -19,9 +19,9 @@ for line in sys.stdin:
     time.sleep(0.01)
 """
 _WATCH = """
-import socket
+import socket, sys
 ear = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-ear.bind(("eth0", 3))
+ear.bind((sys.argv[1], 3))
 print("ready", flush=True)
 while True:
     data, address = ear.recvfrom(65536)
@@ -42,11 +42,17 @@ def send(network: TwoZones, zone: str, frames: Iterable[Packet], interface: str 
 
 
 def arriving(
-    network: TwoZones, frames: Iterable[Packet], marker: bytes, *, sender: str = SCADA, interface: str = "eth0"
+    network: TwoZones,
+    frames: Iterable[Packet],
+    marker: bytes,
+    *,
+    sender: str = SCADA,
+    interface: str = "eth0",
+    seen_at: str = "eth0",
 ) -> int:
     """How many of these frames, known by `marker`, come out on the other side."""
     other = CELL if sender == SCADA else SCADA
-    watch = network.start(other, [sys.executable, "-c", _WATCH])
+    watch = network.start(other, [sys.executable, "-c", _WATCH, seen_at])
     assert watch.stdout is not None
     assert watch.stdout.readline().strip() == "ready"
     send(network, sender, frames, interface)

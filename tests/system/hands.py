@@ -14,6 +14,16 @@ _libc = ctypes.CDLL(None, use_errno=True)
 Made = TypeVar("Made")
 
 
+def enter(namespace: str) -> None:
+    """This thread goes into a network namespace. Raises OSError."""
+    descriptor = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    try:
+        if _libc.setns(descriptor, _NEW_NETWORK):
+            raise OSError(ctypes.get_errno(), "setns")
+    finally:
+        os.close(descriptor)
+
+
 def inside(namespace: str, make: Callable[[], Made]) -> Made:
     """What `make` gives when it is called in a network namespace. Sockets stay in the one they were made in."""
     found: list[Made] = []
@@ -21,12 +31,7 @@ def inside(namespace: str, make: Callable[[], Made]) -> Made:
 
     def run() -> None:
         try:
-            descriptor = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
-            try:
-                if _libc.setns(descriptor, _NEW_NETWORK):
-                    raise OSError(ctypes.get_errno(), "setns")
-            finally:
-                os.close(descriptor)
+            enter(namespace)
             found.append(make())
         except BaseException as error:  # noqa: BLE001
             failed.append(error)
