@@ -33,6 +33,13 @@ class TaggedZones(TwoZones):
             self.run(zone, ["ip", "link", "set", "wire0", "up"])
 
 
+def in_vlan(policy: str, vlan: int) -> str:
+    """The example policy with both zones in a VLAN."""
+    for port in ("scada0", "cell0"):
+        policy = policy.replace(f"    interfaces: [{port}]\n", f"    interfaces: [{port}]\n    vlans: [{vlan}]\n")
+    return policy
+
+
 @contextmanager
 def staged(folder: Path, vlan: int) -> Iterator[Stage]:
     """Zones with peers in them, in a VLAN, and nothing but a bridge between."""

@@ -13,21 +13,26 @@ from collections.abc import Iterator
 import pytest
 
 from conduitfw.demo.clients import adu, pdu
-from conduitfw.demo.network import BRIDGE, FIREWALL
+from conduitfw.demo.network import BRIDGE, CELL, FIREWALL
 from conduitfw.demo.show import Firewall, Stage, staged
 from tests.system.pace import PACE
+from tests.system.tagged import in_vlan
+from tests.system.tagged import staged as tagged_zones
 from tests.system.test_reload import until
 from tests.system.test_sessions import EWS, MODBUS_READ, MODBUS_WRITE, PLC, WITHOUT_TESTS, answered
 
 pytestmark = pytest.mark.system
+VLAN = 10
 REGISTERS, FIRST = 100, 200  # of one write, and where it begins
 MANY = 20  # writes in one go: 213 bytes each
 
 
-@pytest.fixture(scope="module", params=["bridge", "router"])
-def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with staged(routed=request.param == "router") as found:
-        family = "bridge" if request.param == "bridge" else "inet"
+@pytest.fixture(scope="module", params=["bridge", "bridge in a VLAN", "router"])
+def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    tagged = request.param == "bridge in a VLAN"
+    folder = tmp_path_factory.mktemp("tagged")
+    with tagged_zones(folder, VLAN) if tagged else staged(routed=request.param == "router") as found:
+        family = "inet" if request.param == "router" else "bridge"
         table = f"table {family} conduitfw_probe {{ chain c {{ queue num 9; }}; }}"
         tried = found.network.run(FIREWALL, ["nft", "-c", table], check=False)
         if tried.returncode:
@@ -40,9 +45,13 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
 def firewall(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Firewall:
     folder = tmp_path_factory.mktemp("stock")
     policy = folder / "policy.yaml"
-    policy.write_text(WITHOUT_TESTS)
+    policy.write_text(in_vlan(WITHOUT_TESTS, VLAN) if in_a_vlan(stage) else WITHOUT_TESTS)
     bridge = BRIDGE if "bridge" in listing(stage, ["ip", "-d", "link"], r"(bridge) forward_delay") else ""
     return Firewall(stage.network, folder, policy, bridge=bridge)
+
+
+def in_a_vlan(stage: Stage) -> bool:
+    return "vlan protocol 802.1Q" in stage.network.run(CELL, ["ip", "-d", "link", "show", "eth0"]).stdout
 
 
 def listing(stage: Stage, command: list[str], pattern: str) -> list[str]:

@@ -18,7 +18,7 @@ from conduitfw.demo.rows import ROWS, Row
 from conduitfw.demo.show import Firewall, Stage, try_row
 from tests.peers import firewalled
 from tests.system.frames import arriving, mac
-from tests.system.tagged import staged
+from tests.system.tagged import in_vlan, staged
 from tests.system.test_sessions import TEXT, WITHOUT_TESTS
 
 pytestmark = pytest.mark.system
@@ -41,8 +41,7 @@ PRINTING = """
 
 
 def tagged_policy(text: str) -> str:
-    for port in ("scada0", "cell0"):
-        text = text.replace(f"    interfaces: [{port}]\n", f"    interfaces: [{port}]\n    vlans: [{VLAN}]\n")
+    text = in_vlan(text, VLAN)
     text = text.replace("      ews-a: 10.10.0.20\n", f'      ews-a: 10.10.0.20\n      hmi-6: "{HMI6}"\n')
     text = text.replace("      plc-b:", f'      plc-6: {{address: "{PLC6}", units: [1]}}\n      plc-b:')
     text = text.replace("    rules:\n", f"    rules:\n      - {V6}\n", 1)
