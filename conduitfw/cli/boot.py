@@ -6,16 +6,14 @@ import json
 
 import click
 
-from conduitfw.cli.state import STATE
+from conduitfw.cli.state import MANAGEMENT, STATE
 from conduitfw.runtime.boot import boot as load
 from conduitfw.runtime.store import DEFAULT_STATE, Store
 
 
 @click.command()
 @STATE
-@click.option("--management", multiple=True, envvar="CONDUITFW_MANAGEMENT", metavar="INTERFACE",
-              help="Where the machine is managed: all that is heard where no policy is kept "
-                   "(also by the environment: CONDUITFW_MANAGEMENT, several with spaces between).")  # fmt: skip
+@MANAGEMENT
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def boot(state: str | None, management: tuple[str, ...], as_json: bool) -> None:
     """Load the closed ruleset of the last good policy; for the boot-time unit, before the network.

@@ -13,7 +13,7 @@ import click
 
 from conduitfw.cli.output import AS_JSON
 from conduitfw.cli.running import SOCKET, ask, problem_line, refuse
-from conduitfw.cli.state import STATE
+from conduitfw.cli.state import MANAGEMENT, STATE
 from conduitfw.kernel.marks import DEFAULT_QUEUE_BASE
 from conduitfw.observe.events import DEFAULT_PATH, EventLog
 from conduitfw.observe.metrics import prometheus
@@ -41,6 +41,7 @@ _TAKES_UP_WITHIN = 60.0  # seconds
               help="Sessions that can be followed at a time (1 KB of memory each).")  # fmt: skip
 @click.option("--flood-limit", default=500, show_default=True, type=click.IntRange(0, 1_000_000), metavar="PACKETS",
               help="What one source may have inspected per second while a queue is too long; 0: any.")  # fmt: skip
+@MANAGEMENT
 @click.option("--remove-on-exit", is_flag=True,
               help="Take the ruleset out at the end: what the conduits protected is then open. For tests.")  # fmt: skip
 @STATE
@@ -55,6 +56,7 @@ def run(
     silence: float,
     max_flows: int,
     flood_limit: int,
+    management: tuple[str, ...],
     remove_on_exit: bool,
     state: str | None,
     as_json: bool,
@@ -67,7 +69,7 @@ def run(
     """
     if bridge and router:
         raise click.UsageError("--bridge or --router, not both")
-    host = KernelHost(bridge, queue_base, router=router)
+    host = KernelHost(bridge, queue_base, router=router, management=management)
     paths = tuple(str(path.resolve()) for path in policy)
     store = Store(state) if state else None
     trial, notice, problems = first_policy(paths, host.examine, store)

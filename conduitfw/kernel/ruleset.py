@@ -8,7 +8,7 @@ are elements of sets and maps.
 
 from __future__ import annotations
 
-from conduitfw.kernel import marks
+from conduitfw.kernel import machine, marks
 from conduitfw.kernel.elements import hex_range, indent, listed
 from conduitfw.kernel.sets import containers, ports_of
 from conduitfw.kernel.shape import BRIDGE, INET, Method, Shape
@@ -34,6 +34,7 @@ COUNTERS = {
     "uninspected": "traffic of a static or watched conduit that no engine has decided: it passed",
     "unjudged": "inspected traffic that no engine has decided",
     "routed": "traffic between zones that tried to pass through this machine's own addresses",
+    "machine": "to or from this machine itself, by an interface where it is not managed",
     "watched": "unnamed traffic of a conduit that is only monitored: it passed",
     "opened": "passed by tcp, udp and icmp rules",
     "resolved": "ARP and neighbour discovery that passed",
@@ -117,13 +118,16 @@ class _Text:
         for name, hook in self._hooks():
             skeleton += [f"chain {name} {{", f"\t{hook}", "}"]
         body += self._chains()
+        if not self._bridge:
+            skeleton += machine.skeleton()
+            body += machine.chains(self._shape)
         return indent(skeleton), [(each.kind, each.name) for each in self._containers], indent(body)
 
     def routed_table(self) -> tuple[list[str], list[tuple[str, str]], list[str]]:
         """On a bridge: what would pass through the machine's own addresses never meets the bridge's chains."""
         hook = "type filter hook forward priority -200; policy accept;"
-        skeleton: list[str] = ["counter routed {}"]
-        body = ["counter routed {}"]
+        skeleton = ["counter routed {}", "counter machine {}"]
+        body = list(skeleton)
         for version in (4, 6):
             spec = [f"type ipv{version}_addr", "flags interval"]
             networks = [
@@ -131,7 +135,7 @@ class _Text:
             ]
             skeleton += [f"set zones{version} {{", *indent(spec), "}"]
             body += [f"set zones{version} {{", *indent(spec), *indent(listed(networks)), "}"]
-        skeleton += ["chain forward {", f"\t{hook}", "}"]
+        skeleton += ["chain forward {", f"\t{hook}", "}", *machine.skeleton()]
         passed = marks.INSPECT | marks.PASSED
         body += [
             "# Frames that the bridge passes carry a mark of ours; what is routed between zones does not.",
@@ -145,6 +149,7 @@ class _Text:
                 ]
             ),
             "}",
+            *machine.chains(self._shape),
         ]
         return indent(skeleton), [("set", "zones4"), ("set", "zones6")], indent(body)
 

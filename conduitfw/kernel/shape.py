@@ -20,9 +20,13 @@ class Method(enum.Enum):
 
 @dataclass(frozen=True)
 class Shape:
-    """Where the ruleset is for. `tracking`: the kernel tracks connections for the family."""
+    """Where the ruleset is for. `tracking`: the kernel tracks connections for the family.
+
+    `management`: the interfaces by which alone the machine itself is spoken to; none: by any.
+    """
 
     family: str = BRIDGE
     method: Method = Method.STATEMENT
     queue_base: int = marks.DEFAULT_QUEUE_BASE
     tracking: bool = False
+    management: tuple[str, ...] = ()

@@ -27,11 +27,22 @@ _LOADS = 3
 class KernelHost:
     """A bridge or a router: as it is told, or as the first policy's interfaces say."""
 
-    def __init__(self, bridge: str | None, queue_base: int = marks.DEFAULT_QUEUE_BASE, *, router: bool = False) -> None:
-        """`bridge` None and not `router`: found out when the first policy is examined."""
+    def __init__(
+        self,
+        bridge: str | None,
+        queue_base: int = marks.DEFAULT_QUEUE_BASE,
+        *,
+        router: bool = False,
+        management: Sequence[str] = (),
+    ) -> None:
+        """`bridge` None and not `router`: found out when the first policy is examined.
+
+        `management`: the interfaces by which alone the machine itself may be spoken to; none: by any.
+        """
         self._bridge = bridge
         self._found = router or bridge is not None
         self._queue_base = queue_base
+        self._management = tuple(management)
         self._shape: Shape | None = None
         self._booted = False
         self._guard = Guard()
@@ -41,7 +52,8 @@ class KernelHost:
     def shape(self) -> Shape:
         """How this kernel takes the ruleset; found out once. Raises OSError where nft cannot be used."""
         if self._shape is None:
-            self._shape = nft.shape_of_host(BRIDGE if self._bridge else INET, self._queue_base)
+            found = nft.shape_of_host(BRIDGE if self._bridge else INET, self._queue_base)
+            self._shape = replace(found, management=self._management)
         return self._shape
 
     def examine(self, paths: Sequence[str]) -> Trial:

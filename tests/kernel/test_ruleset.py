@@ -98,7 +98,7 @@ def test_a_reload_keeps_base_chains_and_counters(network: TwoZones, tmp_path: Pa
     ):
         listed = loaded(network, render(policy_of(tmp_path, with_rule(rule)), shape), tmp_path)
         handles.append(re.findall(r"chain (\w+) \{ # handle (\d+)", listed))
-    assert len(handles[0]) == 10
+    assert len(handles[0]) == 12
     assert handles[0] == handles[1]
     assert "tcp . 80" not in listed
     assert "udp . 123" in listed
