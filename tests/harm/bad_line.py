@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from conduitfw.demo.network import CELL, SCADA, ZONES, TwoZones
+from tests.system.tagged import TaggedZones
 
 HERE = Path(__file__).parent
 # The kernel leaves checksums to the card, and so unfinished in what a raw socket reads: SIOCETHTOOL, ETHTOOL_STXCSUM.
@@ -70,3 +71,7 @@ class BadLine(TwoZones):
         found = json.loads(self._relay.stdout.readline())
         assert isinstance(found, dict)
         return found
+
+
+class TaggedBadLine(BadLine, TaggedZones):
+    """The same with both zones behind access ports of a VLAN: the tag is put on between the bad line and the bridge."""

@@ -19,12 +19,14 @@ import pytest
 
 from conduitfw.demo.network import CELL, SCADA
 from conduitfw.demo.show import Firewall
-from tests.harm.bad_line import HERE, BadLine
+from tests.harm.bad_line import HERE, BadLine, TaggedBadLine
 from tests.peers import firewalled, libmodbus_server
+from tests.system.tagged import in_vlan
 
 pytestmark = pytest.mark.system
 
 SEEDS = [int(each) for each in os.environ.get("HARM_SEEDS", "1").split(",")]
+VLAN = 10
 LINE = {"loss": 0.02, "twice": 0.05, "delay": 0.03}
 
 # A client whose SYN-ACK was lost sends again only after 3 s, and then after 6 (RFC 6298, 5.7): the default of 5 s for
@@ -202,10 +204,30 @@ def test_nothing_changes(
     network: BadLine, libmodbus: Path, without: tuple[int, Ran], tmp_path: Path, on_deny: str, mode: str
 ) -> None:
     """Legal sessions, and beside them two whose denied requests are answered, or end the connection and no more."""
+    judged(network, libmodbus, without, tmp_path, POLICY.format(on_deny=on_deny, mode=mode), on_deny, mode)
+
+
+def test_nothing_changes_in_a_vlan(libmodbus: Path, without: tuple[int, Ran], tmp_path: Path) -> None:
+    """What comes of the same sessions is the same in a tag."""
+    with TaggedBadLine(VLAN) as network:
+        policy = in_vlan(POLICY.format(on_deny="reject", mode="enforce"), VLAN)
+        judged(network, libmodbus, without, tmp_path, policy, "reject", "enforce")
+
+
+def judged(
+    network: BadLine,
+    libmodbus: Path,
+    without: tuple[int, Ran],
+    tmp_path: Path,
+    policy: str,
+    on_deny: str,
+    mode: str,
+) -> None:
+    """Run the sessions under a policy, and hold what came of them against what came without."""
     seed, expected = without
     mixed = MIXED if mode == "enforce" and on_deny != "drop" else []
     denied = "reset" if on_deny == "reset" else "answered"
-    with firewalled(network, tmp_path, POLICY.format(on_deny=on_deny, mode=mode)) as firewall:
+    with firewalled(network, tmp_path, policy) as firewall:
         ran = run(network, libmodbus, tmp_path, seed, SESSIONS + mixed, denied)
         events = stopped(firewall)
     print(ran.line, ran.seconds, ran.connections, *events, sep="\n")
