@@ -149,7 +149,8 @@ def _bridge(bridge: str | None) -> Iterator[Finding]:
         "" if len(ports) > 1 else "give it a port to each zone",
     )  # fmt: skip
     yield from _switching(ports)
-    if (_NET / bridge / "bridge" / "vlan_filtering").read_text().strip() == "1":
+    filters = _NET / bridge / "bridge" / "vlan_filtering"  # not there where the kernel cannot filter
+    if filters.exists() and filters.read_text().strip() == "1":
         yield Finding(
             f"VLANs of {bridge}", State.WARNING, "the bridge filters: it puts tags on and takes them off",
             "vlan_filtering 0: the policy's `vlans` are the tags that frames arrive and leave with",
