@@ -34,6 +34,7 @@ ZONES: Mapping[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
         ("10.20.0.5/24", "10.20.0.9/24", "fd00:20::5/64"),
     ),
 }
+PACE = float(os.environ.get("CONDUITFW_PACE", "1"))  # how much more patience a slower, emulated machine needs
 _NAME = re.compile(r"cfw-(\d+)-\d+-(?:scada|cell|fw)")
 _made = 0
 
@@ -122,7 +123,7 @@ class TwoZones:
         self.run(zone, ["sysctl", "-qw", f"{name}={value}"])
 
     def run(
-        self, zone: str, command: Sequence[str], *, check: bool = True, timeout: float = 60
+        self, zone: str, command: Sequence[str], *, check: bool = True, timeout: float = 60 * PACE
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in a zone to its end. Raises OSError where it fails and `check` is set."""
         done = subprocess.run(

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from conduitfw.demo.network import PACE
 from conduitfw.demo.show import Firewall, Stage
-from tests.system.pace import PACE
 from tests.system.test_sessions import MODBUS_READ, MODBUS_WRITE, WITHOUT_TESTS, Start, answered, changed
 
 pytestmark = pytest.mark.system
