@@ -11,7 +11,7 @@ from conduitfw.policy.compile import EVERY_RULE
 from conduitfw.policy.ledger import Ledger
 from conduitfw.policy.limits import Refusal
 from conduitfw.policy.model import Rule
-from conduitfw.protocols import Kind, Unit
+from conduitfw.protocols import REFUSALS, Kind, Unit
 from conduitfw.reasons import Reason
 
 # Bounds that a packet may meet (tcp-rules.md, 12). Each is a counter of the pipeline by that name.
@@ -19,16 +19,6 @@ EARLY_REFUSED = "early_refused"  # a segment behind a gap found no room, and has
 HELD_FULL = "held_full"  # bytes of a client found no room, and have to be sent again
 OUTSTANDING_REACHED = "outstanding_reached"  # a request was found waiting for the answers to others
 BOUNDS = (EARLY_REFUSED, HELD_FULL, OUTSTANDING_REACHED)
-
-# What the policy denies can be answered; what is malformed, or does not fit the session, ends it.
-ANSWERABLE = frozenset(
-    (
-        Reason.NO_RULE, Reason.NO_RULE_ADDRESS, Reason.SUB_FUNCTION, Reason.OBJECT, Reason.POINT, Reason.QUANTITY,
-        Reason.CONTROL, Reason.VALUE, Reason.TAG_PART, Reason.TAG_LIMIT, Reason.TAG_STEP, Reason.TAG_UNSEEN,
-        Reason.NOT_SELECTED, Reason.RATE,
-    )
-)  # fmt: skip
-
 
 # Denials that depend on requests and values before.
 _BY_WHAT_WAS = frozenset((Reason.TAG_STEP, Reason.TAG_UNSEEN, Reason.NOT_SELECTED, Reason.RATE))
@@ -68,6 +58,8 @@ class Findings:
             if unit.kind is Kind.RESPONSE or channel.names_address(unit):
                 return True
             return not self.deny(Reason.NO_RULE_ADDRESS, unit)
+        if unit.refused is not None:
+            return not self.deny(unit.refused, unit)
         among = EVERY_RULE
         if not unit.begins and unit.kind is Kind.REQUEST:
             # Parts before it were allowed by these rules; under another policy nobody knows what it would say of them.
@@ -101,10 +93,10 @@ class Findings:
         """What we answer to this unit, just denied, in the server's place; None: the denial ends the session."""
         channel = flow.channel
         assert channel is not None
-        if channel.on_deny != "reject" or self.denied is not unit or self.reason not in ANSWERABLE:
+        if channel.on_deny != "reject" or self.denied is not unit or self.reason not in REFUSALS:
             return None
-        if not unit.begins or not unit.complete:
-            return None  # the server has a part of it, or would get the rest
+        if not unit.begins and unit.refused is None and flow.open_policy != channel.stamp:
+            return None  # begun under another policy (tcp-rules.md, 11)
         if flow.loose:
             return None  # a session without a beginning: nobody knows where the server's answers begin
         return channel.protocol.refusal(data, 0, len(data), unit, self.reason)
@@ -113,11 +105,13 @@ class Findings:
         """The denial that was just noted waits for its turn: it is judged again then."""
         self.reason, self.detail, self.denied = None, "", None
 
-    def reject(self, unit: Unit) -> None:
-        """The denial that was just noted is answered, and ends nothing."""
+    def reject(self, unit: Unit) -> Reason:
+        """The denial that was just noted, which this gives, is answered, and ends nothing."""
         assert self.reason is not None
-        self.rejected.append((unit, self.reason, self.detail))
+        reason = self.reason
+        self.rejected.append((unit, reason, self.detail))
         self.withdraw()
+        return reason
 
     def sent(self, flow: Flow, unit: Unit) -> None:
         """A unit went on (or passed on an observed flow): remember it, for the session and for the policy."""

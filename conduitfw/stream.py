@@ -84,7 +84,7 @@ def advance(flow: Flow, findings: Findings, now: float) -> None:
                 findings.withdraw()
                 break
             findings.units.append(unit)
-            findings.reject(unit)
+            session.refuse(unit, findings.reject(unit))
             translation.begin(flow, at, size, answer, now)
             held, end = flow.held, len(flow.held)
             continue

@@ -312,6 +312,8 @@ class Pipeline:
         if (findings.reason is not None or findings.rejected) and not flow.observed:
             session.restore(before[0])
             session.abandon()  # nothing of that fragment goes on until another begins
+            for unit, reason, _ in findings.rejected:
+                session.refuse(unit, reason)
             flow.open_rules, flow.open_policy = before[1:]
             self.ledger.undo()
             step = tcp.Step(False)

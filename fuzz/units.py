@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from conduitfw.inspection import ANSWERABLE
 from conduitfw.policy.compile import EVERY_RULE, TCP
 from conduitfw.policy.ledger import Ledger
 from conduitfw.policy.limits import Refusal
 from conduitfw.policy.model import Rule
-from conduitfw.protocols import Definition, Kind, Session, Unit
+from conduitfw.protocols import REFUSALS, Definition, Kind, Session, Unit
 from conduitfw.protocols.registry import PROTOCOLS
 from conduitfw.reasons import Malformed
 from fuzz import octets
@@ -21,7 +20,7 @@ from fuzz.octets import Input, must
 from fuzz.policies import MASTER, OUTSTATION, every_limit
 
 UNITS = 40  # of one input, at most
-ANSWERS = sorted(ANSWERABLE, key=lambda reason: reason.code)
+ANSWERS = sorted(REFUSALS, key=lambda reason: reason.code)
 _HMI = ip_address("10.10.0.11").packed
 _SERVERS = {"modbus": ip_address("10.20.0.5").packed, "dnp3": ip_address("10.20.0.9").packed}
 

@@ -82,12 +82,21 @@ class Remark(enum.Enum):
     UNMATCHED = "unmatched-answer"  # of a session whose beginning nobody saw
 
 
+# What the policy denies can be answered in the server's place (Definition.refusal); anything else ends the session.
+# A session's record names one by its place here: new ones go to the end.
+REFUSALS = (
+    Reason.NO_RULE, Reason.NO_RULE_ADDRESS, Reason.SUB_FUNCTION, Reason.OBJECT, Reason.POINT, Reason.QUANTITY,
+    Reason.CONTROL, Reason.VALUE, Reason.TAG_PART, Reason.TAG_LIMIT, Reason.TAG_STEP, Reason.TAG_UNSEEN,
+    Reason.NOT_SELECTED, Reason.RATE,
+)  # fmt: skip
+
+
 class Unit:
     """One protocol unit: a Modbus ADU or a DNP3 link frame, as `Session.inspect` read it."""
 
     __slots__ = (
         "_items", "address", "also", "among", "answered", "asked_of", "begins", "carries_data", "complete", "detail",
-        "function", "grant", "judged", "kind", "reason", "remark", "selected", "since", "size", "token",
+        "function", "grant", "judged", "kind", "reason", "refused", "remark", "selected", "since", "size", "token",
     )  # fmt: skip
 
     def __init__(
@@ -121,6 +130,7 @@ class Unit:
         # False: a part of a message (a DNP3 frame without FIN) whose last part is still to come.
         self.complete = complete
         self.begins = True  # False: a later part of a message
+        self.refused: Reason | None = None  # why a part of its message before it was taken out (Session.refuse)
         # The policy's own (Channel.decide): the rule that allowed it, and which of a part's rules still do.
         self.grant: object = None
         self.among = 0
@@ -176,6 +186,9 @@ class Session(_Protocol):
 
     def commit(self, unit: Unit, now: float) -> None:
         """The unit was sent on at `now` (seconds): remember it."""
+
+    def refuse(self, unit: Unit, reason: Reason) -> None:
+        """The unit was taken out, for one of REFUSALS: what its message still brings has to go the same way."""
 
     def abandon(self) -> None:
         """Nothing of what the client has begun and not ended goes on any more: a part of it was denied."""
@@ -243,7 +256,8 @@ class Definition:
     # session(lenient): lenient takes answers with another address (tcp-rules.md 10).
     session: Callable[[bool], Session]
     # refusal(data, start, end, unit, reason) -> what a server would say to this request of a client if it refused it
-    # for this reason; b"" where it would say nothing; None where nobody but the server can answer.
+    # for this reason; b"" where it would say nothing (yet: a part of a message is answered with its last); None where
+    # nobody but the server can answer.
     refusal: Callable[[bytes, int, int, Unit, Reason], bytes | None]
     # describe(unit) -> the fields of `units` in replay's JSON, after protocol and kind.
     describe: Callable[[Unit], dict[str, object]]

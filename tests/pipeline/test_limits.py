@@ -266,11 +266,11 @@ def crobs(*indexes: int) -> bytes:
     return struct.pack("<BBBH", 12, 1, 0x28, len(indexes)) + body
 
 
-def message(function: int, octets: bytes, cut: int, sequence: int = 0) -> list[bytes]:
+def message(function: int, octets: bytes, cut: int, sequence: int = 0, master: int = 1) -> list[bytes]:
     """A request in two frames; the first ends `cut` octets into its objects."""
     fragment = bytes((0xC0 | sequence, function)) + octets
     parts = fragment[: 2 + cut], fragment[2 + cut :]
-    return [frame(bytes((0x40,)) + parts[0]), frame(bytes((0x81,)) + parts[1])]
+    return [frame(bytes((0x40,)) + parts[0], master=master), frame(bytes((0x81,)) + parts[1], master=master)]
 
 
 LOW = (

@@ -13,7 +13,7 @@ from conduitfw.packet import FIN
 from conduitfw.verdict import Pipeline
 from tests.pipeline.modbus_units import exception, forbidden, read, read_answer
 from tests.pipeline.test_heads import with_block
-from tests.pipeline.test_limits import HEAD, RTU, compiled, crobs, message
+from tests.pipeline.test_limits import HEAD, RTU, compiled, crobs, frame, message
 from tests.pipeline.wire import Wire, tables
 
 ANSWER = exception(1, 6, 1)
@@ -168,16 +168,65 @@ def test_a_repeat_beyond_the_place_of_our_answer_is_cut_there() -> None:
     assert (told.sequence, told.payload) == (begin + len(read_answer(2)) + SIZE, read_answer(1))
 
 
-def test_a_part_of_a_message_is_not_answered(tmp_path: Path) -> None:
+def several_frames(tmp_path: Path) -> Wire:
+    """A session in which only points 0 to 3 may be operated; what is denied is answered."""
     head = HEAD.replace("    rules:\n", "    on_deny: reject\n    rules:\n")
     rule = "allow: dnp3, clients: hmi, servers: rtu, functions: [read, direct_operate], points: {g12: 0-3}"
-    for cut, whole in ((5 + 13, False), (5 + 13 * 2, False)):
-        wire = Wire(compiled(tmp_path, rule, head=head), ends=RTU, ports=(40000, 20000)).open()
-        for each in message(5, crobs(1, 5, 2), cut):
-            wire.client(each)
-            wire.server()
-        assert wire.reset_to_server and wire.reset_to_client
-        assert not any(each.payload for each in wire.at_client), whole
+    return Wire(compiled(tmp_path, rule, head=head), ends=RTU, ports=(40000, 20000)).open()
+
+
+@pytest.mark.parametrize("points", [(1, 5, 2), (1, 2, 5), (5, 1, 2), (1, 5, 6)])
+@pytest.mark.parametrize("cut", range(5, 5 + 13 * 3, 13))
+def test_a_message_of_several_frames_is_answered_with_its_last(
+    tmp_path: Path, points: tuple[int, ...], cut: int
+) -> None:
+    """Frames before the denied one have gone on; from it on nothing does, and the session goes on behind it."""
+    wire = several_frames(tmp_path)
+    frames = message(5, crobs(*points), cut, sequence=4)
+    for each in frames:
+        before = len(wire.at_client)
+        wire.client(each)
+        wire.server()
+        answers = [told.payload for told in wire.at_client[before:] if told.payload]
+        assert len(answers) == (each is frames[-1])
+    assert frames[-1] not in wire.reads
+    assert answers[0][10:15] == bytes((0xC0, 0xC4, 129, 0, 0x04)), answers[0].hex()
+    wire.client(ack=wire.server_next + len(answers[0]))
+    poll = frame(bytes((0xC2, 0xC5, 1, 60, 2, 6)))
+    wire.client(poll, ack=wire.server_next + len(answers[0]))
+    assert wire.reads[-1] == poll
+    assert not wire.reset_to_client and not wire.reset_to_server
+    assert set(wire.denials) == {"point"}
+
+
+def test_a_refused_message_lives_on_in_the_record(tmp_path: Path) -> None:
+    """Another worker goes on with it: the rest of the message goes nowhere, and is answered."""
+    wire = several_frames(tmp_path)
+    frames = message(5, crobs(5, 1, 2), 5 + 13, sequence=4)
+    wire.client(frames[0])
+    wire.pipeline = Pipeline(wire.pipeline.tables, FlowTable(wire.memory), wire.notices.append)
+    wire.client(frames[1])
+    assert wire.reads == []
+    assert [told.payload[10:15] for told in wire.at_client if told.payload] == [bytes((0xC0, 0xC4, 129, 0, 0x04))]
+
+
+def test_a_new_message_takes_the_place_of_a_refused_one(tmp_path: Path) -> None:
+    """Its rest never comes: the next first segment is a message of its own."""
+    wire = several_frames(tmp_path)
+    wire.client(message(5, crobs(5, 1, 2), 5 + 13)[0])
+    poll = frame(bytes((0xC2, 0xC5, 1, 60, 2, 6)))
+    wire.client(poll)
+    assert wire.reads == [poll]
+
+
+def test_a_segment_that_does_not_follow_ends_a_refused_message(tmp_path: Path) -> None:
+    wire = several_frames(tmp_path)
+    first, second = message(5, crobs(5, 1, 2), 5 + 13)
+    wire.client(first)
+    skipped = frame(bytes((0x82,)) + second[11:13])
+    wire.client(skipped)
+    assert wire.reads == []
+    assert wire.reset_to_server and wire.reset_to_client
 
 
 @pytest.mark.parametrize("count", [1, 3])

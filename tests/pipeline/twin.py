@@ -22,7 +22,14 @@ class Twin:
         self.pipeline = Pipeline(rules, FlowTable(self.memory), self.notices.append, at_once=False)
 
     def compare(
-        self, outcome: Outcome, memory: bytes | bytearray, data: bytes, now: float, index: int, mac: bytes, mark: int
+        self,
+        outcome: Outcome,
+        memory: bytes | bytearray,
+        data: bytes,
+        now: float,
+        index: int,
+        mac: bytes,
+        mark: int = 0,
     ) -> None:
         """Decide the same packet, and hold the two against each other."""
         own = self.pipeline.decide(data, now, index, mac, mark)

@@ -15,7 +15,9 @@ import pytest
 from conduitfw.demo.network import CELL, SCADA
 from conduitfw.demo.show import Firewall, Stage
 from tests.peers import libmodbus_server
-from tests.system.test_sessions import WITHOUT_TESTS
+from tests.pipeline.test_limits import crobs, frame, message
+from tests.system.hands import connection, exactly
+from tests.system.test_sessions import EWS, RTU, WITHOUT_TESTS
 
 pytestmark = pytest.mark.system
 Start = Callable[..., Firewall]
@@ -192,3 +194,21 @@ def test_dnp3py_goes_on_polling(stage: Stage, start: Start) -> None:
     assert [code for code in stage.executed("rtu")[before:] if code] == [1, 1, 1]
     denied = [event["event"] for event in firewall.events() if event["event"].get("action") == "reject"]
     assert [event["code"] for event in denied] == ["no-rule", "no-rule"]
+
+
+def test_a_dnp3_request_of_several_frames(stage: Stage, start: Start) -> None:
+    """The outstation has the first frame of a SELECT whose second is denied: at the next request it starts anew."""
+    start(POLICY)
+    select = message(3, crobs(1, 5, 2), 5 + 13, sequence=4, master=2)
+    poll = frame(bytes((0xC2, 0xC5, 1, 60, 2, 6)), master=2)
+    session = connection(stage.network.namespace(SCADA), EWS, RTU, 20000)
+    before = len(stage.executed("rtu"))
+    with session:
+        for each in select:
+            session.sendall(each)
+        denied = exactly(session, 17)
+        assert denied[11:15] == bytes((0xC4, 129, 0, 0x04)), denied.hex()
+        session.sendall(poll)
+        answer = exactly(session, 17)
+        assert answer[11:13] == bytes((0xC5, 129)), answer.hex()
+    assert 3 not in stage.executed("rtu")[before:]

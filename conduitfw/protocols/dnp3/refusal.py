@@ -6,6 +6,7 @@ import struct
 
 from conduitfw.protocols import Kind, Unit
 from conduitfw.protocols.dnp3 import application, link, transport
+from conduitfw.protocols.dnp3.session import Dnp3Unit
 from conduitfw.reasons import Reason
 
 # The second octet of the internal indications.
@@ -28,19 +29,19 @@ _FROM_OUTSTATION = link.PRM | (link.UNCONFIRMED_USER_DATA & 0x0F)
 def refusal(data: bytes, start: int, end: int, unit: Unit, reason: Reason) -> bytes | None:
     """A response without objects, with IIN2.0 for a function, IIN2.1 for an object, IIN2.2 for a point or value.
 
-    None for services of the link layer, and for what the link layer would have to confirm.
+    Nothing before the fragment's last frame. None for services of the link layer, and for what the link layer would
+    have to confirm.
     """
     if unit.kind is not Kind.REQUEST or unit.also >= 0:
         return None
     if not unit.answered:
         return b""
+    assert isinstance(unit, Dnp3Unit)
     master, outstation = unit.address
-    # Behind the link header: the transport octet, then the application control octet, which is in the first block.
-    sequence = data[start + link.HEADER_SIZE + 1] & application.SEQUENCE
     user = bytes(
         (
             transport.FIR | transport.FIN,
-            application.FIR | application.FIN | sequence,
+            application.FIR | application.FIN | unit.sequence,
             application.RESPONSE,
             0,
             _INDICATIONS.get(reason, NO_FUNCTION),

@@ -52,12 +52,13 @@ _OPERATIONS = frozenset((selection.OPERATE, application.DIRECT_OPERATE))
 class Dnp3Unit(Unit):
     """A link frame. `part`: a frame of a fragment whose last frame is still to come."""
 
-    __slots__ = ("answers", "indications", "objects", "part")
+    __slots__ = ("answers", "indications", "objects", "part", "sequence")
 
     part: bool
     answers: int  # a response's: function of the request that it answers; else -1
     objects: Objects  # those that this frame brings, whole
     indications: int  # the two octets of a response, where this frame begins one; else -1
+    sequence: int  # a request's: of its application layer, which its answer repeats; else -1
 
     def _read_items(self) -> Sequence[Item]:
         return list(items_of(self.objects, self.function))
@@ -135,7 +136,7 @@ class Dnp3Session(OrdinarySession):
         user = length - 5
         function = link.FUNCTIONS[control & 0x7F]
         unit = Dnp3Unit(Kind.LINK, function, address, end - start, answered=False)
-        unit.part, unit.objects, unit.indications, unit.answers = False, NONE, -1, -1
+        unit.part, unit.objects, unit.indications, unit.answers, unit.sequence = False, NONE, -1, -1, -1
         unit.reason = self._link_refusal(data, start, control, function, user, address, from_client)
         if unit.reason is None and user:
             octets = link.user_data(data, start, user)
@@ -201,7 +202,9 @@ class Dnp3Session(OrdinarySession):
         if fragment is None:
             return
         at = 1 + application.REQUEST_HEADER_SIZE if first else 1
-        fragment = self._read_objects(unit, fragment, octets, at, last)
+        unit.refused = fragment.refused
+        if fragment.refused is None:
+            fragment = self._read_objects(unit, fragment, octets, at, last)
         unit.carries_data = (
             not (first and last)
             or fragment.function not in _PLAIN
@@ -213,7 +216,7 @@ class Dnp3Session(OrdinarySession):
             and fragment.function not in application.WITHOUT_ANSWER
             and unit.address[1] < link.FIRST_BROADCAST_ADDRESS
         )
-        sequence = fragment.control & application.SEQUENCE
+        sequence = unit.sequence = fragment.control & application.SEQUENCE
         if last and fragment.function == selection.OPERATE:
             before = self._selections.get(pair)
             if before is not None and before.fits(sequence, fragment.digest):
@@ -431,6 +434,12 @@ class Dnp3Session(OrdinarySession):
             self._answer = None
 
     # --------------------------------------------------------------------------------------------------
+
+    def refuse(self, unit: Unit, reason: Reason) -> None:
+        """The station keeps what it has of the fragment until another begins (dnp3-facts.md, Transport)."""
+        token = unit.token
+        if isinstance(token, _FromClient):
+            self._fragment = token.fragment if token.fragment is None else token.fragment.refused_for(reason)
 
     def abandon(self) -> None:
         self._fragment = None
