@@ -11,26 +11,17 @@ import json
 import logging
 import socket
 import statistics
-import struct
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
+from conduitfw.observe.polls import Poller, Read, Server
+from conduitfw.protocols.modbus.requests import adu, pdu
+
 PATIENCE = 1.5  # seconds: what is not answered by then was stopped
 _PAUSE = 0.05  # between two segments, so that they are segments
-
-
-def pdu(function: int, *words: int, data: bytes = b"") -> bytes:
-    """A Modbus PDU of 16-bit fields."""
-    return struct.pack(f">B{len(words)}H", function, *words) + data
-
-
-def adu(body: bytes, transaction: int = 1, unit: int = 1) -> bytes:
-    """A Modbus ADU (MODBUS Messaging on TCP/IP, 3.1.3)."""
-    return struct.pack(">HHHB", transaction, 0, len(body) + 1, unit) + body
-
 
 READ = pdu(3, 0, 2)
 WRITE_COILS = pdu(15, 0, 8, data=b"\x01\xff")
@@ -188,15 +179,8 @@ def fragments(source: str, host: str, port: int, **_: Any) -> tuple[bool, str]:
 
 def latency(source: str, host: str, port: int, count: int, **_: Any) -> dict[str, float]:
     """Round trips of a read, in microseconds."""
-    request, times = adu(READ), []
-    with socket.create_connection((host, port), 5, source_address=(source, 0)) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _round in range(count):
-            began = time.perf_counter()
-            connection.sendall(request)
-            while not connection.recv(256):
-                raise OSError("the server closed the connection")
-            times.append((time.perf_counter() - began) * 1e6)
+    with Poller(source, Server(host, port), Read(), patience=5) as poller:
+        times = [poller.poll() / 1000 for _ in range(count)]
     ranked = statistics.quantiles(times[count // 10 :], n=100)
     return {"p50": ranked[49], "p99": ranked[98]}
 

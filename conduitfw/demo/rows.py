@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conduitfw.demo.clients import MASK_WRITE, READ, WRITE_COILS, adu, hidden
+from conduitfw.demo.clients import MASK_WRITE, READ, WRITE_COILS, hidden
 from conduitfw.demo.servers import SETPOINT
+from conduitfw.protocols.modbus.requests import adu
 
 HMI, ENGINEERING, STRANGER = "10.10.0.11", "10.10.0.20", "10.10.0.66"
 PLC, RTU = "10.20.0.5", "10.20.0.9"

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from conduitfw.demo.clients import adu, pdu
+from conduitfw.protocols.modbus.requests import adu, pdu
 
 PATIENCE = 3.0  # seconds without an answer after which a session counts as lost
 TICK = 0.05

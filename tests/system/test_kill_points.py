@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from conduitfw.demo.clients import adu
 from conduitfw.demo.network import CELL, SCADA
+from conduitfw.protocols.modbus.requests import adu
 from conduitfw.runtime.kill_points import POINTS
 from tests.chaos.bench import EWS, HMI, PLC, RTU, Bench, bench
 from tests.chaos.load import ALLOWED_WRITE, FORBIDDEN, READ, dnp3_requests

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from conduitfw.demo.clients import READ, adu
+from conduitfw.demo.clients import READ
 from conduitfw.demo.network import CELL, SCADA
 from conduitfw.demo.rows import ROWS, Row
 from conduitfw.demo.show import POLICY, Firewall, Stage, staged, try_row
+from conduitfw.protocols.modbus.requests import adu
 
 pytestmark = pytest.mark.system
 HMI, EWS, PLC = "10.10.0.11", "10.10.0.20", "10.20.0.5"

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from conduitfw.demo.clients import READ, adu, pdu
+from conduitfw.demo.clients import READ
 from conduitfw.demo.network import CELL, FIREWALL, SCADA
 from conduitfw.demo.servers import SETPOINT
 from conduitfw.demo.show import POLICY, Firewall, Stage
+from conduitfw.protocols.modbus.requests import adu, pdu
 
 pytestmark = pytest.mark.system
 Start = Callable[..., Firewall]

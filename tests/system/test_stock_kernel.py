@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from conduitfw.demo.clients import adu, pdu
 from conduitfw.demo.network import BRIDGE, CELL, FIREWALL, PACE
 from conduitfw.demo.show import Firewall, Stage, staged
+from conduitfw.protocols.modbus.requests import adu, pdu
 from tests.system.tagged import in_vlan
 from tests.system.tagged import staged as tagged_zones
 from tests.system.test_reload import until

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from conduitfw.demo.clients import adu
 from conduitfw.demo.network import FIREWALL, SCADA
+from conduitfw.protocols.modbus.requests import adu
 from tests.chaos.bench import HMI, PLC, POLICY, Bench, bench
 from tests.chaos.load import FORBIDDEN, READ
 from tests.system.hands import connection, exactly

@@ -12,10 +12,11 @@ from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
-from conduitfw.demo.clients import READ, adu
+from conduitfw.demo.clients import READ
 from conduitfw.demo.network import CELL, SCADA
 from conduitfw.demo.rows import ROWS, Row
 from conduitfw.demo.show import Firewall, Stage, try_row
+from conduitfw.protocols.modbus.requests import adu
 from tests.peers import firewalled
 from tests.system.frames import arriving, mac
 from tests.system.tagged import in_vlan, staged
