@@ -25,6 +25,7 @@ _COMMANDS = {
     "boot": ("boot", "boot", "Load the last good policy's closed ruleset, before the network."),
     "upgrade": ("service", "upgrade", "Go on with a newly installed program; sessions live on."),
     "stop": ("service", "stop", "Stop the firewall."),
+    "bench": ("bench", "bench", "Measure round trips of Modbus reads between two hosts."),
     "demo": ("demo", "demo", "Show it at work, in network namespaces."),
 }
 
