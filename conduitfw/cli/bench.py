@@ -34,8 +34,8 @@ _BAR = 30  # characters of the histogram's longest bar
 _DENIED = {1, 2, 3}  # exceptions that say that this read is not allowed, or not there
 _LIMITS = """\
 A round trip is the network's, the server's and this host's own time, and the firewall's. A difference is the
-firewall's as far as all else is the same in both. One of p50 that is less than what the p50 of a run's tenths
-differ by is noise."""
+firewall's as far as all else is the same in both. Where p50 differs less from the other's than the tenths of one
+run differ, it is noise."""
 
 
 def _server(ctx: click.Context, param: click.Parameter, value: str | None) -> Server | None:
@@ -71,7 +71,7 @@ def _function(ctx: click.Context, param: click.Parameter, value: str) -> int:
     "--beside",
     callback=_server,
     metavar="HOST[:PORT]",
-    help="Poll this server in turn with it: its like, on this side of the firewall.",
+    help="Poll this server in turn with it: its like, on another host on this side.",
 )
 @click.option(
     "--against",
@@ -121,10 +121,11 @@ def bench(
     what the firewall adds. For that, compare in one of two ways:
 
     \b
-    --beside   with a server of the same kind on this side of the firewall,
-               polled in turn, so that what disturbs one disturbs both
+    --beside   with a server of the same kind on another host on this side of
+               the firewall, polled in turn: what disturbs one disturbs both
     --against  with the same server before the firewall was put in, or while
-               `conduitfw stop` has left a conduit of `fail: static`
+               `conduitfw stop` has left a conduit of `fail: static` (which
+               is not inspected meanwhile)
 
     The difference is the firewall's as far as all else is the same in both, and holds for this rate: hosts that have
     slept answer later than busy ones. What differs between the tenths of a run, or between two runs, is noise. p99 is
