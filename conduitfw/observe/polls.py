@@ -177,7 +177,7 @@ class Poller:
     def _judge(self, request: bytes, answer: bytes) -> None:
         """Raises PollError for an exception, Malformed where it is not the answer to this request."""
         end, function = len(answer), answer[HEADER]
-        same = answer[:2] == request[:2] and answer[6] == request[6] and frame(answer, 0, end) == end
+        same = answer[:2] == request[:2] and answer[6] == request[6]
         if same and function == self._read.function | 0x80 and exception(answer, HEADER, end) is None:
             code = answer[HEADER + 1]
             title = EXCEPTIONS.by_number[code].title

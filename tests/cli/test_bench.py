@@ -205,6 +205,15 @@ def test_a_server_that_stops_answering_is_left_alone(tmp_path: Path) -> None:
     assert not (tmp_path / "kept").exists()
 
 
+def test_where_one_of_two_stops_answering_neither_is_polled_on() -> None:
+    log: list[tuple[str, bytes]] = []
+    with on_cue(ANSWER, log=log, name="to") as one, on_cue(ANSWER, ANSWER, 6, log=log, name="beside") as two:
+        result = bench(one.port, "--beside", f"{LOCAL}:{two.port}")
+    assert result.exit_code == 1
+    assert f"stopped: 10 polls of {LOCAL}:{two.port} in a row had no answer" in result.stderr
+    assert [name for name, _ in log] == ["to", "beside"] * 12
+
+
 def test_nobody_listens() -> None:
     with socket.create_server((LOCAL, 0)) as ear:
         port = ear.getsockname()[1]
