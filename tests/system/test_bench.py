@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -155,11 +156,12 @@ def test_a_rule_that_goes_meanwhile_ends_it(stage: Stage, start: Start, tmp_path
     process = stage.network.start(SCADA, [sys.executable, "-m", "conduitfw", *words], stderr=subprocess.PIPE)
     while len(stage.executed("plc")) < before + 50:
         assert process.poll() is None
+        time.sleep(0.05)
     without = tmp_path / "without.yaml"
     rule = WITHOUT_TESTS[WITHOUT_TESTS.index("      - name: HMI reads") : WITHOUT_TESTS.index("      # Engineering")]
     without.write_text(WITHOUT_TESTS.replace(rule, ""))
     assert firewall.command("reload", str(without)).returncode == 0
-    said, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=60 * PACE)
     assert process.returncode == 1, errors
     figures = json.loads(said)["figures"]
     assert 40 < figures["answers"] < len(stage.executed("plc")) - before
