@@ -72,9 +72,6 @@ ENTRIES: tuple[Entry, ...] = (
          RELOAD + "test_nothing_of_a_denied_fragment_goes_on_until_the_next",
          OUT, "        flow.held = flow.held[:at]\n", "        flow.sent = flow.end\n"),
     rule(11, "after a denied frame nothing of that fragment goes on until FIR: UDP",
-         RELOAD + "TestDatagrams::test_nothing_of_a_denied_fragment_goes_on_until_the_next",
-         DNP3, "            return None, Reason.DNP3_SEGMENT_GAP\n", "            pass\n"),
-    rule(11, "after a denied frame nothing of that fragment goes on until FIR: nor another end of it, UDP",
          RELOAD + "TestDatagrams::test_nor_another_end_of_it", "conduitfw/verdict.py", "            session.abandon()", "            pass"),
     # --- 12. Bounds -----------------------------------------------------------------------------------
     rule(12, "flows: bounded", BOUNDS + "test_flows_are_bounded_and_counted",

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from scapy.packet import Packet
 
-from conduitfw.demo.network import CELL, SCADA, TwoZones
+from conduitfw.demo.network import CELL, PACE, SCADA, TwoZones
 
 _SEND = """
 import socket, sys, time
@@ -56,7 +56,7 @@ def arriving(
     assert watch.stdout is not None
     assert watch.stdout.readline().strip() == "ready"
     send(network, sender, frames, interface)
-    time.sleep(0.3)
+    time.sleep(0.3 * PACE)
     watch.terminate()
     seen, _ = watch.communicate(timeout=10)
     return sum(marker.hex() in line for line in seen.splitlines())
