@@ -9,7 +9,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 
 from conduitfw.flow import FlowTable
-from conduitfw.packet import FIN
+from conduitfw.packet import FIN, build_udp, decode
 from conduitfw.verdict import Pipeline
 from tests.pipeline.modbus_units import exception, forbidden, read, read_answer
 from tests.pipeline.test_heads import with_block
@@ -208,6 +208,20 @@ def test_a_refused_message_lives_on_in_the_record(tmp_path: Path) -> None:
     wire.client(frames[1])
     assert wire.reads == []
     assert [told.payload[10:15] for told in wire.at_client if told.payload] == [bytes((0xC0, 0xC4, 129, 0, 0x04))]
+
+
+def test_over_udp_a_message_of_several_datagrams_is_answered_with_its_last(tmp_path: Path) -> None:
+    head = HEAD.replace("    rules:\n", "    on_deny: reject\n    rules:\n")
+    rule = (
+        "allow: dnp3, transport: udp, clients: hmi, servers: rtu, functions: [read, direct_operate], points: {g12: 0-3}"
+    )
+    wire = Wire(compiled(tmp_path, rule, head=head))
+    first, last = (
+        wire.pipeline.decide(build_udp(*RTU, 40000, 20000, each), 1.0)
+        for each in message(5, crobs(5, 1, 2), 5 + 13, sequence=4)
+    )
+    assert (first.forward, first.emissions, last.forward) == (False, [], False)
+    assert [decode(each.packet).payload[10:15] for each in last.emissions] == [bytes((0xC0, 0xC4, 129, 0, 0x04))]
 
 
 def test_a_new_message_takes_the_place_of_a_refused_one(tmp_path: Path) -> None:
