@@ -80,6 +80,16 @@ class Ways:
         """A C program on libnetfilter_queue that accepts everything."""
         return self._accepting("C accept-all", [str(programs.build("accept_all")), str(_QUEUE)], sessions)
 
+    def c_accepts_all_behind(self, policy: str, sessions: int) -> Way:
+        """The same C program behind the ruleset that the firewall would load for a policy (its text)."""
+        network = self._network()
+        path = self._folder / "ruleset.yaml"
+        path.write_text(policy)
+        words = [sys.executable, "-m", "bench.behind_ruleset", str(path), str(programs.build("accept_all"))]
+        name = "C accept-all behind our ruleset"
+        _ready(network.start(FIREWALL, words, stderr=None), name)
+        return self._finish(name, network, sessions)
+
     def python_accepts_all(self, sessions: int) -> Way:
         """NetfilterQueue from Python, accepting everything."""
         words = [sys.executable, "-m", "bench.accept_all", str(_QUEUE)]
