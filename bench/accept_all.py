@@ -6,7 +6,7 @@ import sys
 
 import netfilterqueue
 
-from conduitfw.kernel.nfqueue import LENGTH, SOCKET_BYTES
+from conduitfw.kernel.netlink_queue import LENGTH, SOCKET_BYTES
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ def main() -> None:
     assert loaded.policy is not None, loaded.problems
     shape = nft.shape_of_host(BRIDGE, marks.DEFAULT_QUEUE_BASE)
     nft.install(render(loaded.policy, shape), shape)
-    os.execv(sys.argv[2], [sys.argv[2], str(shape.queue_base + marks.QUEUE_CLOSED), hex(marks.VERDICT)])
+    os.execv(sys.argv[2], [sys.argv[2], str(shape.queue_base + marks.QUEUE_CLOSED), hex(marks.VERDICT)])  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -93,6 +93,10 @@ class FlowTable:
     def __iter__(self) -> Iterator[Flow]:
         return iter(self._all[:])
 
+    def find(self, transport: int, key: bytes) -> Flow | None:
+        """The flow of a packet with this key, whichever end sent it."""
+        return self.from_client[transport].get(key) or self.from_server[transport].get(key)
+
     def create(self, key: bytes, transport: int, now: float) -> Flow | None:
         """A new flow, or None where the table or the source's share of it is full (counted)."""
         source = key[: (len(key) - 4) // 2]

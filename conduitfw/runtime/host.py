@@ -12,14 +12,13 @@ from conduitfw.kernel import marks, nft, shut
 from conduitfw.kernel.bridges import find_bridge, ports_of
 from conduitfw.kernel.emit import BridgeEmitter, RouterEmitter
 from conduitfw.kernel.guard import Guard
-from conduitfw.kernel.inherited import InheritedQueue
-from conduitfw.kernel.nfqueue import Queue
+from conduitfw.kernel.netlink_queue import NetlinkQueue
 from conduitfw.kernel.ruleset import BRIDGE, INET, Method, Shape, removal, render
 from conduitfw.kernel.watch import Watch
 from conduitfw.policy.load import load_policy
 from conduitfw.policy.model import Policy
 from conduitfw.runtime.candidate import Trial
-from conduitfw.runtime.worker import Inlet, Transmitter
+from conduitfw.runtime.hand import Transmitter
 
 _LOADS = 3
 
@@ -105,19 +104,19 @@ class KernelHost:
             f"the policy names no zone for {name}, a port of {self._bridge}: it is shut" for name in unnamed
         ]
 
-    def bind(self, inlet: Inlet, held: Mapping[int, int]) -> Sequence[Queue | InheritedQueue]:
+    def bind(self, held: Mapping[int, int]) -> Sequence[NetlinkQueue]:
         """Bind both queues. Raises OSError where somebody else holds one.
 
         `held`: descriptors of those that the program before this one has bound, by number.
         """
-        numbers = (self._queue_base + marks.QUEUE_CLOSED, self._queue_base + marks.QUEUE_STATIC)
-        if set(held) == set(numbers):
-            return tuple(InheritedQueue(number, held[number], inlet) for number in numbers)
-        for descriptor in held.values():
-            os.close(descriptor)
+        closed, static = self._queue_base + marks.QUEUE_CLOSED, self._queue_base + marks.QUEUE_STATIC
+        if set(held) != {closed, static}:
+            for descriptor in held.values():
+                os.close(descriptor)
+            held = {}
         return (
-            Queue(self._queue_base + marks.QUEUE_CLOSED, inlet, fail_open=False),
-            Queue(self._queue_base + marks.QUEUE_STATIC, inlet, fail_open=True),
+            NetlinkQueue(closed, fail_open=False, descriptor=held.get(closed)),
+            NetlinkQueue(static, fail_open=True, descriptor=held.get(static)),
         )
 
     def install(self, policy: Policy, *, static: bool, per_source: int = 0) -> None:

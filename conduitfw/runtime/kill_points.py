@@ -14,14 +14,18 @@ from typing import Any
 from conduitfw import record
 
 # In the order in which a packet meets them. `torn`: what seldom changes is half written, and the record marked so.
-POINTS = ("received", "decoded", "marked", "inspected", "writing", "torn", "written", "verdict", "emitted", "done")
+# `unsent`: the verdict is found and waits to be sent with others; `verdict`: the kernel has it.
+POINTS = (
+    "received", "decoded", "marked", "inspected", "writing", "torn", "written", "unsent", "verdict", "emitted", "done",
+)  # fmt: skip
 
 
 def arm(folder: str, worker: Any, pipeline: Any) -> None:
     """Put the points around the stages of a worker that is about to serve."""
     at = _Points(Path(folder))
     records = pipeline.flows.records
-    decide, judge, send = worker._decide, worker._judge, worker._send
+    hand = worker._hand
+    take, judge, send = hand.take, hand._judge, hand.send
     mark, write, write_ordinary, write_seldom = (
         records.mark,
         records.write,
@@ -31,7 +35,7 @@ def arm(folder: str, worker: Any, pipeline: Any) -> None:
 
     def receive(packet: Any) -> None:
         at.payload = packet.payload
-        decide(packet)
+        take(packet)
         at.reach("done")
 
     def judged(packet: Any, payload: bytes, now: float) -> None:
@@ -75,8 +79,9 @@ def arm(folder: str, worker: Any, pipeline: Any) -> None:
             at.reach("written")
         return bool(done)
 
-    worker._judge, worker._send = judged, emit
-    worker._inlet.take = receive
+    hand._judge, hand.send = judged, emit
+    for queue in worker._queues:
+        queue.take = receive
     records.mark, records._write_seldom = marked, half_written
     records.write, records.write_ordinary = written, written_at_once
 
@@ -92,10 +97,15 @@ class _Packet:
 
     def accept(self, *words: Any, **named: Any) -> None:
         self._packet.accept(*words, **named)
-        self._at.reach("verdict")
+        self._given()
 
     def drop(self) -> None:
         self._packet.drop()
+        self._given()
+
+    def _given(self) -> None:
+        self._at.reach("unsent")
+        self._packet.flush()
         self._at.reach("verdict")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from conduitfw.kernel.nfqueue import LENGTH
+from conduitfw.kernel.netlink_queue import LENGTH
 from conduitfw.runtime.messages import EngineKind
 
 LOOK = 0.1  # seconds

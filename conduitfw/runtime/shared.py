@@ -49,7 +49,7 @@ class Slot:
 
     def __init__(self, view: memoryview) -> None:
         """`view`: SLOT_SIZE bytes."""
-        self._heartbeat = view[:8].cast("d")
+        self.pulse = view[:8].cast("d")  # [0]: when it last said that it lives
         # A plain sequence of 64-bit numbers, so that the packet path can say counters[PACKETS] += 1.
         self.counters = view[:_HAND_AT].cast("Q")
         # [0]: whether a packet is in hand, [1]: how many of its bytes stand behind.
@@ -59,12 +59,12 @@ class Slot:
 
     def beat(self, now: float) -> None:
         """Say that this process lives. `now`: seconds of CLOCK_MONOTONIC."""
-        self._heartbeat[0] = now
+        self.pulse[0] = now
 
     @property
     def heartbeat(self) -> float:
         """When `beat` was last called (seconds of CLOCK_MONOTONIC)."""
-        return float(self._heartbeat[0])
+        return float(self.pulse[0])
 
     def left_in_hand(self) -> bytes:
         """The beginning of the packet that a dead predecessor had in hand; b"" where it had none."""

@@ -25,6 +25,7 @@ from conduitfw.policy.compile import Tables, compile_policy
 from conduitfw.policy.model import Policy
 from conduitfw.runtime import child, control, privileges
 from conduitfw.runtime.candidate import Examine, Trial
+from conduitfw.runtime.hand import Transmitter
 from conduitfw.runtime.handover import LAYOUT, Check, Handover, Memory, Serving, TakingUp, adopted, inherited, leave
 from conduitfw.runtime.keeping import InForce, Keeping
 from conduitfw.runtime.load import Load
@@ -33,7 +34,7 @@ from conduitfw.runtime.pool import Place, Pool
 from conduitfw.runtime.reload import Reload
 from conduitfw.runtime.service_manager import ServiceManager
 from conduitfw.runtime.shared import Shared
-from conduitfw.runtime.worker import BoundQueue, Inlet, Transmitter, Worker
+from conduitfw.runtime.worker import BoundQueue, Worker
 
 TICK = 0.05  # seconds
 LATE = 0.12  # seconds between two ticks from which on the supervisor itself was held up
@@ -49,7 +50,7 @@ CHANGES_IN_EVENT = 100
 class Host(Protocol):
     """What the supervisor asks of the kernel (runtime/host.py)."""
 
-    def bind(self, inlet: Inlet, held: Mapping[int, int]) -> Sequence[BoundQueue]:
+    def bind(self, held: Mapping[int, int]) -> Sequence[BoundQueue]:
         """Bind the queues; raises OSError where somebody else holds one.
 
         `held`: descriptors of those that the program before this one has bound, by number.
@@ -155,8 +156,7 @@ class Supervisor:
         old = inherited()
         self._listener = control.listen(self._settings.socket_path) if old is None else adopted(old.listener)
         try:
-            self._inlet = Inlet()
-            self._queues = self._host.bind(self._inlet, old.queues if old is not None else {})
+            self._queues = self._host.bind(old.queues if old is not None else {})
             if old is not None:
                 self._host.adopt(old.guard)
             # One for all workers: the kernel takes tens of milliseconds to close a packet socket, and a dead worker
@@ -272,7 +272,6 @@ class Supervisor:
         self._control_end.close()
         worker = Worker(
             self._queues,
-            self._inlet,
             tables,
             self._memories["flows"].map,
             self._memories["ledger"].map,

@@ -17,44 +17,26 @@ from functools import partial
 from typing import Protocol
 
 from conduitfw.denial import Emission
-from conduitfw.flow import Flow, FlowTable, Memory
-from conduitfw.kernel.marks import VERDICT
+from conduitfw.flow import FlowTable, Memory
+from conduitfw.kernel.netlink_queue import Packet
 from conduitfw.policy.compile import Tables
 from conduitfw.policy.ledger import Ledger
 from conduitfw.runtime.figures import Figures
+from conduitfw.runtime.hand import Hand, Transmitter
 from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send
-from conduitfw.runtime.quarantine import PATIENCE, QUARANTINE_SECONDS, Place, Quarantine, place_of
-from conduitfw.runtime.shared import HAND_ROOM, Counter, Slot
+from conduitfw.runtime.quarantine import PATIENCE, QUARANTINE_SECONDS, Quarantine, place_of
+from conduitfw.runtime.shared import Counter, Slot
 from conduitfw.verdict import Pipeline
 
 TICK = 0.1  # seconds: the step of its time-outs
 BEAT = 0.05  # seconds: the longest that a worker waits for a packet, and so between two signs of life
 _ERROR_NOTICE_EVERY = 1.0  # seconds: a packet that makes the engine fail may come a thousand times
 
-# Read and written once a packet: plain numbers are looked up faster than members of an enum.
-_PACKETS, _FORWARDED, _CHANGED = int(Counter.PACKETS), int(Counter.FORWARDED), int(Counter.CHANGED)
-_DROPPED, _ERRORS = int(Counter.DROPPED), int(Counter.ENGINE_ERRORS)
-_QUARANTINED = int(Counter.QUARANTINED)
-_SENT, _UNSENT = int(Counter.EMISSIONS), int(Counter.EMISSIONS_FAILED)
-
-
-class QueuedPacket(Protocol):
-    """One packet that the kernel waits for a verdict on (kernel/nfqueue.py)."""
-
-    @property
-    def payload(self) -> bytes: ...
-    @property
-    def mark(self) -> int: ...
-    @property
-    def ifindex(self) -> int: ...
-    @property
-    def mac(self) -> bytes: ...
-    def accept(self, payload: bytes | None = None, mark: int | None = None) -> None: ...
-    def drop(self) -> None: ...
-
 
 class BoundQueue(Protocol):
-    """A queue that the supervisor has bound (kernel/nfqueue.py)."""
+    """A queue that the supervisor has bound (kernel/netlink_queue.py)."""
+
+    take: Callable[[Packet], object]
 
     def fileno(self) -> int: ...
     def service(self) -> object: ...
@@ -63,34 +45,12 @@ class BoundQueue(Protocol):
     def hand_over(self) -> int: ...
 
 
-class Transmitter(Protocol):
-    """Sends packets of our own (kernel/emit.py). False where it could not."""
-
-    def send(self, emission: Emission) -> bool: ...
-
-
-class Inlet:
-    """The callback that the supervisor binds its queues with: whoever serves them sets `take`."""
-
-    def __init__(self) -> None:
-        self.take: Callable[[QueuedPacket], None] = self._nobody
-
-    def __call__(self, packet: QueuedPacket) -> None:
-        self.take(packet)
-
-    @staticmethod
-    def _nobody(packet: QueuedPacket) -> None:
-        """The supervisor reads no packets; if it did, none of them was decided."""
-        packet.drop()
-
-
 class Worker:
     """One process's engine over the queues that it serves."""
 
     def __init__(
         self,
         queues: Sequence[BoundQueue],
-        inlet: Inlet,
         tables: Tables,
         flow_memory: Memory,
         ledger_memory: Memory,
@@ -100,7 +60,6 @@ class Worker:
     ) -> None:
         """`slots`: of all workers' places; the order to serve says which is ours."""
         self._queues = queues
-        self._inlet = inlet
         self._tables = tables
         self._flow_memory = flow_memory
         self._ledger_memory = ledger_memory
@@ -138,7 +97,6 @@ class Worker:
 
     def _begin(self, slot: Slot, *, after_death: bool) -> None:
         self._slot = slot
-        self._counters = slot.counters
         self._notifier = Notifier(self._notices, slot, self._tables.policy)
         self._error_told = 0.0
         now = time.monotonic()
@@ -156,11 +114,13 @@ class Worker:
         if after_death:
             self._look_at_what_killed(now)
         self._figures = Figures(self._pipeline.flows)
+        self._hand = Hand(slot, self._pipeline, self._quarantine, self._transmitter, self._fail)
         # A policy may have come with us: sessions that it does not allow end here, between two packets.
         # A failure in here opens nothing: flows that it did not reach are looked up anew by their next packet.
         self._timed(partial(self._pipeline.swap, self._tables, now), now)
         self._timed(partial(self._pipeline.tick, now), now)  # what a predecessor's last packet belonged to
-        self._inlet.take = self._decide
+        for queue in self._queues:
+            queue.take = self._hand.take
         if self._arm is not None:
             self._arm(self, self._pipeline)
 
@@ -171,7 +131,7 @@ class Worker:
         place = place_of(head)
         if place is None:
             return
-        flow = self._flow_of(place)
+        flow = self._pipeline.flows.find(place.transport, place.key)
         if flow is not None and flow.deaths:
             return  # its record was marked, and has counted
         deaths = self._quarantine.blame(place.name if flow is None else place.key + place.sequence, now)
@@ -184,30 +144,6 @@ class Worker:
         self._notifier.engine(
             EngineKind.QUARANTINE, **detail, deaths=deaths, seconds=QUARANTINE_SECONDS, packet=head.hex()
         )
-
-    def _flow_of(self, place: Place) -> Flow | None:
-        flows = self._pipeline.flows
-        return flows.from_client[place.transport].get(place.key) or flows.from_server[place.transport].get(place.key)
-
-    def _quarantined(self, payload: bytes, now: float) -> Place | None:
-        """Where this packet goes, if it is shut out."""
-        place = place_of(payload)
-        if place is None:
-            return None
-        if self._quarantine.holds(place.key, now):
-            return place
-        return place if self._quarantine.holds(place.name, now) and self._flow_of(place) is None else None
-
-    def _is_watched(self, place: Place) -> bool:
-        """Whether the conduit of the two ends is only monitored, whichever of them sent this."""
-        half = (len(place.key) - 4) // 2
-        source, destination = place.key[:half], place.key[half:-4]
-        ports = int.from_bytes(place.key[-4:-2], "big"), int.from_bytes(place.key[-2:], "big")
-        tables = self._pipeline.tables
-        channel = tables.channel(place.transport, source, destination, ports[1]) or tables.channel(
-            place.transport, destination, source, ports[0]
-        )
-        return channel is not None and channel.monitor
 
     def _serve(self, orders: socket.socket) -> None:
         poll = select.poll()
@@ -234,67 +170,12 @@ class Worker:
                     self._quarantine.expire(now)
                 self._publish()
 
-    def _decide(self, packet: QueuedPacket) -> None:
-        """One packet. Raises nothing: what cannot be decided is dropped, and told."""
-        now = time.monotonic()
-        counters = self._counters
-        hand, payload = self._slot.hand, packet.payload
-        head = payload[:HAND_ROOM]
-        # If this process dies in here, its successor knows of what.
-        hand[2 : 2 + len(head)] = head
-        hand[1] = len(head)
-        hand[0] = 1
-        self._slot.beat(now)
-        counters[_PACKETS] += 1
-        if self._quarantine.active and (place := self._quarantined(payload, now)) is not None:
-            counters[_QUARANTINED] += 1
-            if self._is_watched(place):  # who only watches stops nothing, and need not look
-                counters[_FORWARDED] += 1
-                packet.accept(mark=packet.mark | VERDICT)
-            else:
-                counters[_DROPPED] += 1
-                packet.drop()
-        else:
-            self._judge(packet, payload, now)
-        hand[0] = 0
-
-    def _judge(self, packet: QueuedPacket, payload: bytes, now: float) -> None:
-        counters = self._counters
-        mark = packet.mark
-        try:
-            outcome = self._pipeline.decide(payload, now, packet.ifindex, packet.mac, mark)
-        except Exception as error:  # noqa: BLE001
-            packet.drop()
-            counters[_ERRORS] += 1
-            self._tell_error(error, now)
-            return
-        if outcome.forward:
-            counters[_FORWARDED] += 1
-            if outcome.payload is None:
-                packet.accept(mark=mark | VERDICT)
-            else:
-                counters[_CHANGED] += 1
-                packet.accept(outcome.payload, mark | VERDICT)
-        else:
-            counters[_DROPPED] += 1
-            packet.drop()
-        if outcome.emissions:
-            self._send(outcome.emissions)
-
-    def _send(self, emissions: Sequence[Emission]) -> None:
-        for emission in emissions:
-            if self._transmitter.send(emission):
-                self._counters[_SENT] += 1
-            else:
-                self._counters[_UNSENT] += 1
-
     def _timed(self, step: Callable[[], Sequence[Emission]], now: float) -> None:
         """A step that is no packet's: its failure is counted and told, and ends nobody."""
         try:
-            self._send(step())
+            self._hand.send(step())
         except Exception as error:  # noqa: BLE001
-            self._counters[_ERRORS] += 1
-            self._tell_error(error, now)
+            self._fail(error, now)
 
     def _publish(self) -> None:
         """The pipeline's counters, added to what predecessors in this place had counted."""
@@ -316,7 +197,9 @@ class Worker:
         totals |= self._figures.last
         self._slot.publish(totals)
 
-    def _tell_error(self, error: Exception, now: float) -> None:
+    def _fail(self, error: Exception, now: float) -> None:
+        """Count a defect of ours, and tell it."""
+        self._slot.counters[Counter.ENGINE_ERRORS] += 1
         if now - self._error_told < _ERROR_NOTICE_EVERY:
             return  # it is counted
         self._error_told = now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conduitfw.kernel.nfqueue import LENGTH
+from conduitfw.kernel.netlink_queue import LENGTH
 from conduitfw.runtime.load import SHORT_FOR, Load
 from conduitfw.runtime.messages import EngineKind
 

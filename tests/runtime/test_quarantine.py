@@ -10,12 +10,13 @@ from scapy.layers.inet6 import IPv6
 
 from conduitfw.denial import Emission
 from conduitfw.flow import FlowTable
+from conduitfw.kernel.netlink_queue import Packet
 from conduitfw.packet import ACK, build
 from conduitfw.policy import ledger
 from conduitfw.runtime.messages import wide_pair
 from conduitfw.runtime.quarantine import CLOSE, PATIENCE, QUARANTINE_SECONDS, Quarantine, place_of
 from conduitfw.runtime.shared import Shared
-from conduitfw.runtime.worker import Inlet, Worker
+from conduitfw.runtime.worker import Worker
 from tests.pipeline.wire import CLIENT, SERVER, tables
 
 SEGMENT = bytes(IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=5, dport=502, seq=0x01020304))
@@ -86,16 +87,14 @@ def test_it_is_bounded_and_forgets_the_oldest() -> None:
     assert held == list(range(1000 - len(held), 1000)) and 10 < len(held) < 100
 
 
-class Recorded:
+class Recorded(Packet):
     """A packet of the queue that remembers its verdict."""
 
-    mark, ifindex, mac = 0x4000_0000, 3, b""
-
     def __init__(self, payload: bytes) -> None:
-        self.payload = payload
+        self.mark, self.ifindex, self.mac, self.payload = 0x4000_0000, 3, b"", payload
         self.verdict: tuple[str, object] | None = None
 
-    def accept(self, payload: bytes | None = None, mark: int | None = None) -> None:
+    def accept(self, mark: int, payload: bytes | None = None) -> None:
         self.verdict = ("accept", payload)
 
     def drop(self) -> None:
@@ -109,7 +108,7 @@ def test_who_only_watches_shuts_nobody_out(mode: str, verdict: tuple[str, object
     shared = Shared(1)
     ours, theirs = wide_pair()
     flows, ledger_memory = bytearray(FlowTable.memory_size(16)), bytearray(ledger.SIZE)
-    worker = Worker([], Inlet(), tables(mode=mode), flows, ledger_memory, shared.workers, theirs, Nobody())
+    worker = Worker([], tables(mode=mode), flows, ledger_memory, shared.workers, theirs, Nobody())
     worker._begin(shared.workers[0], after_death=False)
     ends = (CLIENT, SERVER, 40000, 502) if from_client else (SERVER, CLIENT, 502, 40000)
     unit = build(*ends, sequence=1, ack=1, flags=ACK, window=100, timestamps=None, payload=b"x")
@@ -117,7 +116,7 @@ def test_who_only_watches_shuts_nobody_out(mode: str, verdict: tuple[str, object
     assert place is not None
     worker._quarantine.shut_out(place.key, time.monotonic())
     packet = Recorded(unit)
-    worker._decide(packet)
+    worker._hand.take(packet)
     assert packet.verdict == verdict
     ours.close()
     theirs.close()
