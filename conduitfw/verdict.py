@@ -87,7 +87,6 @@ class Pipeline:
         ifindex: int = 0,
         mac: bytes = b"",
         mark: int = 0,
-        *,
         verify_checksums: bool = True,
     ) -> Outcome:
         """Decide one IP packet (bytes behind the IP length are ignored).

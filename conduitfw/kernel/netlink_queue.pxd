@@ -19,6 +19,13 @@ cdef extern from "<sys/socket.h>":
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout)
     ssize_t send(int fd, const void *data, size_t size, int flags)
 
+cdef extern from "<sys/epoll.h>":
+    ctypedef union epoll_data_t:
+        int fd
+    struct epoll_event:
+        epoll_data_t data
+    int epoll_wait(int epoll, epoll_event *events, int most, int milliseconds)
+
 cdef extern from "<arpa/inet.h>":
     uint32_t htonl(uint32_t number)
     uint16_t htons(uint16_t number)
@@ -61,6 +68,19 @@ cdef inline int receive_burst(int fd, const unsigned char[::1] into, Py_ssize_t 
             PyErr_SetFromErrno(OSError)
     for place in range(count):
         sizes[place] = messages[place].msg_len
+    return count
+
+
+cdef inline int wait_on(int epoll, double seconds, int *ready) except -1:
+    """Wait until one of the descriptors can be read; gives how many can, at most 4, and which."""
+    cdef epoll_event events[4]
+    cdef int place, count = epoll_wait(epoll, events, 4, <int>(seconds * 1000) + 1)
+    if count < 0:
+        if code != EINTR:
+            PyErr_SetFromErrno(OSError)
+        return 0
+    for place in range(count):
+        ready[place] = events[place].data.fd
     return count
 
 
@@ -148,6 +168,15 @@ cdef class NetlinkQueue:
     cpdef answer_changed(self, long long number, long long mark, bytes payload)
     @cython.locals(size=Py_ssize_t)
     cpdef flush(self)
+
+
+cdef class Waiter:
+    cdef object _epoll
+    cdef dict _by_descriptor
+    cdef int _other, _descriptor
+    cdef int[4] _ready
+    @cython.locals(began=double, left=double, count=int, place=int, descriptor=int, found=list, queue=NetlinkQueue)
+    cpdef bint serve(self, double seconds) except -1
 
 cdef int _half(const unsigned char[::1] data, Py_ssize_t at) except -1
 @cython.locals(high=cython.longlong)

@@ -19,10 +19,12 @@ import contextlib
 import errno
 import mmap
 import os
+import select
 import socket
 import struct
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _COMPILED = not __file__.endswith(".py")
@@ -344,6 +346,38 @@ class NetlinkQueue:
         elif self._used:
             size, self._used = self._used, 0
             send_buffer(self._descriptor, self._out, size)  # type: ignore # noqa: F821
+
+
+class Waiter:
+    """Has the packets of several queues decided as they come."""
+
+    def __init__(self, queues: Sequence[NetlinkQueue], other: int) -> None:
+        """`other`: a descriptor of something else, to be told of."""
+        self._epoll = select.epoll()
+        self._by_descriptor = {queue.fileno(): queue for queue in queues}
+        for descriptor in (*self._by_descriptor, other):
+            self._epoll.register(descriptor, select.EPOLLIN)
+        self._other = other
+        self._descriptor = self._epoll.fileno()
+
+    def serve(self, seconds: float) -> bool:
+        """For so long. True where `other` has something to read: then at once."""
+        began = time.monotonic()
+        left = seconds
+        while left > 0:
+            if _COMPILED:
+                count = wait_on(self._descriptor, left, self._ready)  # type: ignore # noqa: F821
+            else:
+                found = self._epoll.poll(left)
+                count = len(found)
+            for place in range(count):
+                descriptor = self._ready[place] if _COMPILED else found[place][0]  # type: ignore
+                if descriptor == self._other:
+                    return True
+                queue = self._by_descriptor[descriptor]
+                queue.service()
+            left = began + seconds - time.monotonic()
+        return False
 
 
 def _half(data: bytes, at: int) -> int:

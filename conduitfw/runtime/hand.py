@@ -47,7 +47,6 @@ class Hand:
         self._counters = slot.counters
         self._heartbeat = slot.pulse
         self._pipeline = pipeline
-        self._decide = pipeline.decide
         self._quarantine = quarantine
         self._transmitter = transmitter
         self._failed = failed
@@ -83,7 +82,7 @@ class Hand:
         counters = self._counters
         mark = packet.mark
         try:
-            outcome: Outcome = self._decide(payload, now, packet.ifindex, packet.mac, mark)
+            outcome: Outcome = self._pipeline.decide(payload, now, packet.ifindex, packet.mac, mark)
         except Exception as error:  # noqa: BLE001
             packet.drop()
             self._failed(error, now)

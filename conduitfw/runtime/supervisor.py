@@ -20,6 +20,7 @@ import msgspec
 
 from conduitfw import __version__, build
 from conduitfw.flow import FlowTable
+from conduitfw.kernel.netlink_queue import NetlinkQueue
 from conduitfw.policy import ledger
 from conduitfw.policy.compile import Tables, compile_policy
 from conduitfw.policy.model import Policy
@@ -34,7 +35,7 @@ from conduitfw.runtime.pool import Place, Pool
 from conduitfw.runtime.reload import Reload
 from conduitfw.runtime.service_manager import ServiceManager
 from conduitfw.runtime.shared import Shared
-from conduitfw.runtime.worker import BoundQueue, Worker
+from conduitfw.runtime.worker import Worker
 
 TICK = 0.05  # seconds
 LATE = 0.12  # seconds between two ticks from which on the supervisor itself was held up
@@ -50,7 +51,7 @@ CHANGES_IN_EVENT = 100
 class Host(Protocol):
     """What the supervisor asks of the kernel (runtime/host.py)."""
 
-    def bind(self, held: Mapping[int, int]) -> Sequence[BoundQueue]:
+    def bind(self, held: Mapping[int, int]) -> Sequence[NetlinkQueue]:
         """Bind the queues; raises OSError where somebody else holds one.
 
         `held`: descriptors of those that the program before this one has bound, by number.

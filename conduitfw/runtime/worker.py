@@ -9,16 +9,14 @@ from __future__ import annotations
 import gc
 import mmap
 import os
-import select
 import socket
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 from conduitfw.denial import Emission
 from conduitfw.flow import FlowTable, Memory
-from conduitfw.kernel.netlink_queue import Packet
+from conduitfw.kernel.netlink_queue import NetlinkQueue, Waiter
 from conduitfw.policy.compile import Tables
 from conduitfw.policy.ledger import Ledger
 from conduitfw.runtime.figures import Figures
@@ -29,20 +27,8 @@ from conduitfw.runtime.shared import Counter, Slot
 from conduitfw.verdict import Pipeline
 
 TICK = 0.1  # seconds: the step of its time-outs
-BEAT = 0.05  # seconds: the longest that a worker waits for a packet, and so between two signs of life
+BEAT = 0.05  # seconds: the longest between two signs of life
 _ERROR_NOTICE_EVERY = 1.0  # seconds: a packet that makes the engine fail may come a thousand times
-
-
-class BoundQueue(Protocol):
-    """A queue that the supervisor has bound (kernel/netlink_queue.py)."""
-
-    take: Callable[[Packet], object]
-
-    def fileno(self) -> int: ...
-    def service(self) -> object: ...
-    def drop_undecided(self) -> object: ...
-    def let_go(self) -> object: ...
-    def hand_over(self) -> int: ...
 
 
 class Worker:
@@ -50,7 +36,7 @@ class Worker:
 
     def __init__(
         self,
-        queues: Sequence[BoundQueue],
+        queues: Sequence[NetlinkQueue],
         tables: Tables,
         flow_memory: Memory,
         ledger_memory: Memory,
@@ -146,21 +132,13 @@ class Worker:
         )
 
     def _serve(self, orders: socket.socket) -> None:
-        poll = select.poll()
-        for queue in self._queues:
-            poll.register(queue.fileno(), select.POLLIN)
-        poll.register(orders.fileno(), select.POLLIN)
-        by_descriptor = {queue.fileno(): queue for queue in self._queues}
-        slot, wait = self._slot, int(BEAT * 1000)
+        waiter = Waiter(self._queues, orders.fileno())
+        slot = self._slot
         next_tick = 0.0
         while True:
-            ready = poll.poll(wait)
-            for descriptor, _ in ready:
-                if descriptor in by_descriptor:
-                    by_descriptor[descriptor].service()
-                elif receive(orders) is not None:  # the order to leave, or nobody there to give one
-                    self._publish()
-                    return
+            if waiter.serve(BEAT) and receive(orders) is not None:  # the order to leave, or nobody there to give one
+                self._publish()
+                return
             now = time.monotonic()
             slot.beat(now)
             if now >= next_tick:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from conduitfw import tcp
 from conduitfw.denial import Emission
 from conduitfw.flow import PATIENCE, FlowTable
 from conduitfw.outcome import Verdict
@@ -32,9 +33,10 @@ def die_with(wire: Wire, packet: bytes) -> None:
     def killed(*_: object) -> None:
         raise Killed
 
-    wire.pipeline._pass = killed  # type: ignore[method-assign, assignment]
-    with pytest.raises(Killed):
-        wire.send(packet, True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tcp, "pass_client", killed)
+        with pytest.raises(Killed):
+            wire.send(packet, True)
 
 
 def test_a_successor_knows_the_half_of_an_answer() -> None:
