@@ -63,10 +63,11 @@ _FIGURES = Path("/proc/net/netfilter/nfnetlink_queue")
 LENGTH = 2048
 BUDGET = 64  # packets decided in one go: then the other queue has its turn, and time-outs and orders
 BURST = 16  # packets whose verdicts go in one message buffer: the first of them waits for the last one's decision
+_BUDGET, _BURST = BUDGET, BURST  # the compiler's own
 COPY_RANGE = 16000  # octets of a packet that are handed over
 SOCKET_BYTES = 8 * 1024 * 1024
 _ROOM = COPY_RANGE + 384  # for one message of the kernel: the packet, and less than 300 octets about it
-_OUT = 128 * 1024  # for verdicts, of which a few carry a packet
+_OUT = 64 * 1024  # for verdicts, of which a few carry a packet: within what a socket sends at once by default
 
 
 class Packet:
@@ -116,7 +117,7 @@ class NetlinkQueue:
         # again: private, and not there before somebody writes to it.
         self._messages: list[bytes] = []
         self._verdicts: list[bytes] = []
-        self._into = mmap.mmap(-1, BURST * _ROOM, mmap.MAP_PRIVATE)
+        self._into = mmap.mmap(-1, _BURST * _ROOM, mmap.MAP_PRIVATE)
         self._out = mmap.mmap(-1, _OUT, mmap.MAP_PRIVATE)
         self._used = 0
         if descriptor is None:
@@ -209,7 +210,9 @@ class NetlinkQueue:
                 data = self._socket.recv(512, socket.MSG_PEEK | socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return None
-            except OSError:  # ENOBUFS: told once
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
                 continue
             if len(data) >= 32 and _MESSAGE.unpack_from(data)[1] == _PACKET:
                 size, kind = _ATTRIBUTE.unpack_from(data, _FAMILY_HEAD)
@@ -222,7 +225,7 @@ class NetlinkQueue:
     def service(self) -> int:
         """Have decided what has arrived, up to BUDGET packets, and gives how many; a burst's verdicts go together."""
         done = 0
-        while done < BUDGET:
+        while done < _BUDGET:
             count = self._receive()
             for place in range(count):
                 if _COMPILED:
@@ -231,7 +234,7 @@ class NetlinkQueue:
                     self._read(self._messages[place], 0, len(self._messages[place]))
             self.flush()
             done += count
-            if count < BURST:  # there was no more a moment ago
+            if count < _BURST:  # there was no more a moment ago
                 break
         return done
 
@@ -242,15 +245,14 @@ class NetlinkQueue:
             return count
         messages = self._messages
         messages.clear()
-        receive = self._socket.recv
-        try:
-            while len(messages) < BURST:
-                messages.append(receive(_ROOM, socket.MSG_DONTWAIT))
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
+        while len(messages) < _BURST:
+            try:
+                messages.append(self._socket.recv(_ROOM, socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:  # told once
+                    raise
         return len(messages)
 
     def _read(self, data: bytes, at: int, end: int) -> None:
@@ -313,15 +315,16 @@ class NetlinkQueue:
 
     def answer(self, number: int, verdict: int, mark: int) -> None:
         """The verdict on a packet, with a mark that is not negative; it goes with the next `flush`."""
+        if self._used + _ANSWER > _OUT:
+            self.flush()
         if not _COMPILED:
+            self._used += _ANSWER
             if mark < 0:
                 self._verdicts += (_DROP_HEAD, self._head, _VERDICT_HEAD, _TWO.pack(verdict, number))
             else:
                 self._verdicts += (_ACCEPT_HEAD, self._head, _VERDICT_HEAD, _TWO.pack(verdict, number))
                 self._verdicts += (_MARK_HEAD, _NUMBER.pack(mark))
             return
-        if self._used + _ANSWER > len(self._out):
-            self.flush()
         self._used = put_verdict(self._out, self._used, self.number, number, verdict, mark)  # type: ignore # noqa: F821
 
     def answer_changed(self, number: int, mark: int, payload: bytes) -> None:
@@ -330,22 +333,24 @@ class NetlinkQueue:
             _VERDICT,
             [(_VERDICT_HEADER, _TWO.pack(_ACCEPT, number)), (_MARK, _NUMBER.pack(mark)), (_PAYLOAD, payload)],
         )
+        if self._used + len(message) > _OUT:
+            self.flush()
         if not _COMPILED:
+            self._used += len(message)
             self._verdicts.append(message)
             return
-        if self._used + len(message) > len(self._out):
-            self.flush()
         self._used = put_octets(self._out, self._used, message)  # type: ignore # noqa: F821
 
     def flush(self) -> None:
         """Send the verdicts so far; they are carried out when this returns."""
-        if not _COMPILED:
-            if self._verdicts:
-                self._socket.send(b"".join(self._verdicts))
-                self._verdicts.clear()
-        elif self._used:
-            size, self._used = self._used, 0
+        if not self._used:
+            return
+        size, self._used = self._used, 0
+        if _COMPILED:
             send_buffer(self._descriptor, self._out, size)  # type: ignore # noqa: F821
+        else:
+            self._socket.send(b"".join(self._verdicts))
+            self._verdicts.clear()
 
 
 class Waiter:
