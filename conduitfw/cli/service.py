@@ -186,6 +186,7 @@ def _print_status(found: dict[str, Any]) -> None:
     click.echo(_headline(found))
     policy, events = found["policy"], found["events"]
     click.echo(f"engine    {found['engine']}, {found['build']}")
+    click.echo(f"queue     {found['transport']}")
     click.echo(f"policy    {', '.join(policy['paths'])}  sha256 {policy['digest'][:12]}")
     if policy["notice"]:
         click.echo(f"NOTICE    {policy['notice']}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import enum
 import fcntl
-import importlib.util
 import platform
 import re
 import socket
@@ -17,9 +16,9 @@ from pathlib import Path
 from conduitfw import build
 from conduitfw.kernel import nft
 from conduitfw.kernel.bridges import ports_of
+from conduitfw.kernel.netlink_queue import COPY_RANGE, TRANSPORT
 from conduitfw.kernel.ruleset import BRIDGE, INET, Method
 
-_COPY_RANGE = 4016  # bytes of a packet that NetfilterQueue 1.1.0 receives
 _NET_ADMIN, _NET_RAW = 12, 13
 _NET = Path("/sys/class/net")
 _ETHTOOL = 0x8946  # SIOCETHTOOL
@@ -56,11 +55,7 @@ def _python(bridge: str | None) -> Iterator[Finding]:
     good = (3, 11) <= sys.version_info[:2] <= (3, 13)
     found = f"Python {platform.python_version()}"
     yield Finding("Python", State.GOOD if good else State.WARNING, found, "" if good else "3.11 to 3.13 are tested")
-    there = importlib.util.find_spec("netfilterqueue") is not None
-    yield Finding(
-        "NetfilterQueue", State.GOOD if there else State.BAD, "installed" if there else "not installed",
-        "" if there else "pip install NetfilterQueue, which needs libnetfilter-queue-dev and a compiler",
-    )  # fmt: skip
+    yield Finding("the queue's transport", State.GOOD, TRANSPORT)
     engine = build.how()
     whole = engine in (build.COMPILED, build.PLAIN)
     remedy = "" if whole else "install it anew: a part of its build failed"
@@ -157,12 +152,12 @@ def _bridge(bridge: str | None) -> Iterator[Finding]:
         )  # fmt: skip
     for port in (bridge, *ports):
         size = int((_NET / port / "mtu").read_text())
-        if size > _COPY_RANGE:
+        if size > COPY_RANGE:
             yield Finding(
                 f"MTU of {port}",
                 State.BAD,
                 f"{size} bytes",
-                f"at most {_COPY_RANGE}: longer packets reach the queue cut short",
+                f"at most {COPY_RANGE}: longer packets reach the queue cut short",
             )
 
 

@@ -28,6 +28,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _COMPILED = not __file__.endswith(".py")
+TRANSPORT = (
+    "netlink, compiled: packets by recvmmsg" if _COMPILED else "netlink, plain Python: a receive for each packet"
+)
 _LITTLE = sys.byteorder == "little"
 
 _NETLINK_NETFILTER, _SOL_NETLINK, _SO_RCVBUFFORCE = 12, 270, 33
@@ -64,7 +67,7 @@ LENGTH = 2048
 BUDGET = 64  # packets decided in one go: then the other queue has its turn, and time-outs and orders
 BURST = 16  # packets whose verdicts go in one message buffer: the first of them waits for the last one's decision
 _BUDGET, _BURST = BUDGET, BURST  # the compiler's own
-COPY_RANGE = 16000  # octets of a packet that are handed over
+COPY_RANGE = 9216  # octets of a packet that are handed over: jumbo frames are no longer
 SOCKET_BYTES = 8 * 1024 * 1024
 _ROOM = COPY_RANGE + 384  # for one message of the kernel: the packet, and less than 300 octets about it
 _OUT = 64 * 1024  # for verdicts, of which a few carry a packet: within what a socket sends at once by default

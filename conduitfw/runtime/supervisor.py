@@ -20,7 +20,7 @@ import msgspec
 
 from conduitfw import __version__, build
 from conduitfw.flow import FlowTable
-from conduitfw.kernel.netlink_queue import NetlinkQueue
+from conduitfw.kernel.netlink_queue import TRANSPORT, NetlinkQueue
 from conduitfw.policy import ledger
 from conduitfw.policy.compile import Tables, compile_policy
 from conduitfw.policy.model import Policy
@@ -577,6 +577,7 @@ class Supervisor:
         return {
             "version": __version__,
             "build": build.how(),
+            "transport": TRANSPORT,
             "pid": os.getpid(),
             "engine": engine,
             # In the operator's sense: every conduit that should be enforced is.

@@ -202,5 +202,5 @@ ENTRIES: tuple[Entry, ...] = (
     without_mutation(1, "`status` and control read the records and never write",
          (), "control is given no flow memory at all: what it tells is what workers publish (runtime/control.py)"),
     without_mutation(2, "a transport that asks for GSO gets unfinished checksums, and the kernel says which", (),
-         "the transport here does not ask for GSO (kernel/nfqueue.py), so every checksum is verified"),
+         "the transport here does not ask for GSO (kernel/netlink_queue.py), so every checksum is verified"),
 )

@@ -131,7 +131,7 @@ ENTRIES: tuple[Entry, ...] = (
          "        if size == 0:\n            break\n        size = min(size, end - at)\n        unit = session.inspect(held,"),
     rule(5, "`doctor` refuses an MTU above the queue's copy range",
          "tests/system/test_sizes.py::test_doctor_refuses_an_mtu_above_what_the_queue_copies",
-         "conduitfw/kernel/doctor.py", "if size > _COPY_RANGE:", "if False:"),
+         "conduitfw/kernel/doctor.py", "if size > COPY_RANGE:", "if False:"),
     rule(5, "ICMP fragmentation-needed and packet-too-big pass to the sender of an inspected flow",
          "tests/system/test_sizes.py::test_fragmentation_needed_passes_to_the_sender_of_an_inspected_flow",
          "conduitfw/kernel/ruleset.py", '                f"{protocol} {icmp} type {too_big} {proto} daddr @reached{version} {passed}",\n', ""),

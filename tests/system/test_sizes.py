@@ -28,10 +28,10 @@ def states(stage: Stage) -> dict[str, str]:
 
 def test_doctor_refuses_an_mtu_above_what_the_queue_copies(stage: Stage) -> None:
     assert "bad" not in states(stage).values()
-    stage.network.run(FIREWALL, ["ip", "link", "set", "cell0", "mtu", "4017"])
+    stage.network.run(FIREWALL, ["ip", "link", "set", "cell0", "mtu", "9217"])
     try:
         assert states(stage).get("MTU of cell0") == "bad"
-        stage.network.run(FIREWALL, ["ip", "link", "set", "cell0", "mtu", "4016"])
+        stage.network.run(FIREWALL, ["ip", "link", "set", "cell0", "mtu", "9216"])
         assert "bad" not in states(stage).values()
     finally:
         stage.network.run(FIREWALL, ["ip", "link", "set", "cell0", "mtu", "1500"])
