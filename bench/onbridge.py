@@ -17,7 +17,7 @@ from conduitfw.demo.show import Firewall
 
 RULES, SESSIONS, CONNECTIONS = 1000, 100, 32
 POLLS, MILLIS = 10_000, 1500
-FLOOR = "C accept-all"
+FLOOR, BEHIND = "C accept-all", "C accept-all behind our ruleset"
 Progress = Callable[[str], None]
 
 
@@ -31,6 +31,7 @@ def measure(trees: dict[str, Path], rounds: int, progress: Progress) -> dict[str
         all_ways = [
             ways.nothing(SESSIONS),
             ways.c_accepts_all(SESSIONS),
+            ways.c_accepts_all_behind(policy(RULES), SESSIONS),
             ways.python_accepts_all(SESSIONS),
             *(ways.conduitfw(name, policy(RULES), SESSIONS, tree=tree) for name, tree in trees.items()),
         ]
@@ -41,8 +42,13 @@ def measure(trees: dict[str, Path], rounds: int, progress: Progress) -> dict[str
             for way in all_ways[number % len(all_ways) :] + all_ways[: number % len(all_ways)]:
                 progress(f"round {number + 1} of {rounds}: {way.name}")
                 before = _counted(way)
+                clocks = [way.ran()]
                 latency = way.measure(f"latency {POLLS}")
+                clocks.append(way.ran())
                 load = way.measure(f"throughput {MILLIS} {CONNECTIONS}")
+                clocks.append(way.ran())
+                for found, began, ended in ((latency, *clocks[:2]), (load, *clocks[1:])):
+                    found["processor"] = (ended - began) * 1e6 / found["count"]
                 _check(way, before, latency["count"] + load["count"])
                 runs[way.name].append({"latency": latency, "throughput": load})
         progress("a reload of 10,000 rules under polls")
@@ -51,14 +57,18 @@ def measure(trees: dict[str, Path], rounds: int, progress: Progress) -> dict[str
 
 
 def _digest(name: str, runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Medians over the rounds, and the median of the ratios to the floor in the same round."""
-    found: dict[str, Any] = {"ratios": {}}
-    for kind, keys in (("latency", ("p50", "p99", "p99.9", "max")), ("throughput", ("per_second", "p50", "p99"))):
+    """Medians over the rounds, and the medians of the ratios to the floors in the same round."""
+    found: dict[str, Any] = {"ratios": {}, "behind": {}}
+    for kind, keys in (
+        ("latency", ("p50", "p99", "p99.9", "max", "processor")),
+        ("throughput", ("per_second", "p50", "p99", "processor")),
+    ):
         for key in keys:
             own = [run[kind][key] for run in runs[name]]
-            floor = [run[kind][key] for run in runs[FLOOR]]
             found[f"{kind} {key}"] = statistics.median(own)
-            found["ratios"][f"{kind} {key}"] = statistics.median(a / b for a, b in zip(own, floor, strict=True))
+            for ratios, other in (("ratios", FLOOR), ("behind", BEHIND)):
+                floor = [run[kind][key] for run in runs[other]]
+                found[ratios][f"{kind} {key}"] = statistics.median(a / b for a, b in zip(own, floor, strict=True))
     buckets: dict[float, int] = {}
     for run in runs[name]:
         for edge, count in run["latency"]["histogram"]:

@@ -19,6 +19,7 @@ from bench import programs
 from bench.policies import CLIENT, PORT, SERVER
 from conduitfw.demo.network import CELL, FIREWALL, SCADA, TwoZones
 from conduitfw.demo.show import Firewall
+from conduitfw.runtime import child
 
 _QUEUE = 100
 _CORES = sorted(os.sched_getaffinity(0))
@@ -35,6 +36,14 @@ class Way:
     poller: subprocess.Popen[str]
     firewall: Firewall | None = None
     policy: Path = Path()
+    queueing: int = 0  # the process that gives verdicts, where there is one
+
+    def ran(self) -> float:
+        """Seconds of processor time of the process that gives verdicts, so far."""
+        pid = self.queueing
+        if self.firewall is not None:
+            pid = self.firewall.status()["workers"][0]["pid"]
+        return child.ran(pid) if pid else 0.0
 
     def measure(self, command: str) -> dict[str, Any]:
         """One command to the poller (ping.c), and its answer. Raises OSError where it has gone."""
@@ -87,8 +96,7 @@ class Ways:
         path.write_text(policy)
         words = [sys.executable, "-m", "bench.behind_ruleset", str(path), str(programs.build("accept_all"))]
         name = "C accept-all behind our ruleset"
-        _ready(network.start(FIREWALL, words, stderr=None), name)
-        return self._finish(name, network, sessions)
+        return self._served(name, network, words, sessions)
 
     def python_accepts_all(self, sessions: int) -> Way:
         """NetfilterQueue from Python, accepting everything."""
@@ -118,8 +126,13 @@ class Ways:
         network.sysctl(FIREWALL, _CALL, "1")
         rule = ["-I", "FORWARD", "1", "-p", "tcp", "-j", "NFQUEUE", "--queue-num", str(_QUEUE)]
         network.run(FIREWALL, ["iptables-nft", "-t", "mangle", *rule])
-        _ready(network.start(FIREWALL, words, stderr=None), name)
-        return self._finish(name, network, sessions)
+        return self._served(name, network, words, sessions)
+
+    def _served(self, name: str, network: TwoZones, words: list[str], sessions: int) -> Way:
+        process = _ready(network.start(FIREWALL, words, stderr=None), name)
+        way = self._finish(name, network, sessions)
+        way.queueing = process.pid
+        return way
 
     def _finish(self, name: str, network: TwoZones, sessions: int, firewall: Firewall | None = None) -> Way:
         ping = str(programs.build("ping"))

@@ -8,6 +8,7 @@ from conduitfw.verdict cimport Pipeline
 cdef Py_ssize_t _PACKETS, _FORWARDED, _CHANGED, _DROPPED, _QUARANTINED, _SENT, _UNSENT, _ROOM
 cdef long long _VERDICT
 cdef bint _COMPILED
+cdef object _clock
 
 
 cdef inline int keep_head(unsigned char[::1] record, bytes payload) except -1:

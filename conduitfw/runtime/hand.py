@@ -22,6 +22,7 @@ _PACKETS, _FORWARDED, _CHANGED = int(Counter.PACKETS), int(Counter.FORWARDED), i
 _DROPPED, _QUARANTINED = int(Counter.DROPPED), int(Counter.QUARANTINED)
 _SENT, _UNSENT = int(Counter.EMISSIONS), int(Counter.EMISSIONS_FAILED)
 _VERDICT, _ROOM = int(VERDICT), int(HAND_ROOM)
+_clock = time.monotonic
 _COMPILED = not __file__.endswith(".py")
 
 
@@ -53,7 +54,7 @@ class Hand:
 
     def take(self, packet: Packet) -> None:
         """One packet. Raises nothing: what cannot be decided is dropped, and told."""
-        now: float = time.monotonic()
+        now: float = _clock()
         counters, record = self._counters, self._record
         payload = packet.payload
         # If this process dies in here, its successor knows of what.
