@@ -1,8 +1,8 @@
-"""`python -m bench.hand [ROUNDS]`: a packet's way through a worker, from its message to its verdict, without the kernel's.
+"""`python -m bench.hand [ROUNDS]`: a packet's way through a worker, from its message to its verdict, without a kernel.
 
-The queue's socket is one end of a pair here, and the other end writes what the kernel would. Prints nanoseconds a packet
-(with two system calls for each burst), for one packet at a time and for bursts of eight. Machines are noisy; under
-`valgrind --tool=callgrind --collect-atstart=no --toggle-collect='*NetlinkQueue_service*'` it counts instructions instead.
+The queue's socket is one end of a pair here, and the other end writes what the kernel would. Prints nanoseconds of a
+packet, its part of a burst's system calls with it, for one packet at a time and for eight. Under `valgrind
+--tool=callgrind --collect-atstart=no --toggle-collect='*NetlinkQueue_service*'` instructions are counted instead.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def main() -> None:
     times: dict[str, list[float]] = {}
     for number in range(rounds):
         ask, tell = _modbus(number, READ), _modbus(number, ANSWER)
-        at_once = number % 2 and FLOWS or 1
+        at_once = FLOWS if number % 2 else 1
         for name, packets, index in (
             ("poll", [session.request(ask) for session in sessions], 2),
             ("answer", [session.answer(tell) for session in sessions], 1),

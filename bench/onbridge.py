@@ -68,7 +68,9 @@ def _digest(name: str, runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
             found[f"{kind} {key}"] = statistics.median(own)
             for ratios, other in (("ratios", FLOOR), ("behind", BEHIND)):
                 floor = [run[kind][key] for run in runs[other]]
-                found[ratios][f"{kind} {key}"] = statistics.median(a / b for a, b in zip(own, floor, strict=True))
+                found[ratios][f"{kind} {key}"] = statistics.median(
+                    a / b if b else 0.0 for a, b in zip(own, floor, strict=True)
+                )
     buckets: dict[float, int] = {}
     for run in runs[name]:
         for edge, count in run["latency"]["histogram"]:

@@ -40,10 +40,9 @@ class Way:
 
     def ran(self) -> float:
         """Seconds of processor time of the process that gives verdicts, so far."""
-        pid = self.queueing
-        if self.firewall is not None:
-            pid = self.firewall.status()["workers"][0]["pid"]
-        return child.ran(pid) if pid else 0.0
+        if self.firewall is not None and not self.queueing:
+            self.queueing = self.firewall.status()["workers"][0]["pid"]
+        return child.ran(self.queueing) if self.queueing else 0.0
 
     def measure(self, command: str) -> dict[str, Any]:
         """One command to the poller (ping.c), and its answer. Raises OSError where it has gone."""
