@@ -32,7 +32,11 @@ def boxes_between(clients: Iterable[Network], servers: Iterable[Network], versio
 
 
 def keys_of(rules: Iterable[Rule], version: int) -> list[str]:
-    """The rules' clients, servers and ports as elements of a set."""
+    """The rules' servers, clients and ports as elements of a set.
+
+    The server first: such a set is looked up field by field, and each field costs as much as there are elements that
+    still fit. One client has many servers (an HMI's); one server has few clients.
+    """
     boxes: dict[str, list[Box]] = {}
     for rule in rules:
         for pair in boxes_between(rule.clients, rule.servers, version):
@@ -40,7 +44,7 @@ def keys_of(rules: Iterable[Rule], version: int) -> list[str]:
     keys: list[str] = []
     for transport, found in sorted(boxes.items()):
         for client, server, (low, high) in disjoint(found):
-            ends = f"{address_range(client, version)} . {address_range(server, version)}"
+            ends = f"{address_range(server, version)} . {address_range(client, version)}"
             keys.append(f"{ends} . {transport} . {low if low == high else f'{low}-{high}'}")
     return keys
 

@@ -354,8 +354,8 @@ class _Text:
         else:
             lines.append(f"meta mark set meta mark & {~marks.MASK & 0xFFFFFFFF:#x}")
         for proto, version in (("ip", 4), ("ip6", 6)):
-            there = f"{proto} saddr . {proto} daddr . meta l4proto . th dport"
-            back = f"{proto} daddr . {proto} saddr . meta l4proto . th sport"
+            there = f"{proto} daddr . {proto} saddr . meta l4proto . th dport"
+            back = f"{proto} saddr . {proto} daddr . meta l4proto . th sport"
             icmp = "icmp" if version == 4 else "icmpv6"
             errors = "destination-unreachable, time-exceeded, parameter-problem" if version == 4 else (
                 "destination-unreachable, packet-too-big, time-exceeded, parameter-problem"

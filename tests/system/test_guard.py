@@ -41,7 +41,7 @@ def test_what_somebody_changes_is_put_right_and_told(stage: Stage, start: Start)
     firewall = start(WITHOUT_TESTS)
     before = nft(stage, "-s list table bridge conduitfw")
     for number, command in enumerate(
-        ("flush ruleset", "add element bridge conduitfw opened4 { 10.10.0.0/24 . 10.20.0.0/24 . tcp . 0-65535 }")
+        ("flush ruleset", "add element bridge conduitfw opened4 { 10.20.0.0/24 . 10.10.0.0/24 . tcp . 0-65535 }")
     ):
         nft(stage, command)
         began = time.monotonic()
