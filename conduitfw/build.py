@@ -1,6 +1,7 @@
 """The modules that are compiled when the package is built, and whether they are here.
 
-They are the way of a packet, from the queue's message to the verdict's. setup.py reads this list without importing the package.
+They are the way of a packet, from the queue's message to the verdict's. setup.py reads this list without importing the
+package.
 """
 
 from __future__ import annotations
