@@ -4,8 +4,8 @@ One transport for a queue that this program binds and for one that an earlier pr
 socket is all that counts, the kernel goes by the socket's port id. Every process that shares it can read and answer, so
 no message asks for an acknowledgement once the queue is shared: whoever reads packets would have to read it.
 
-Packets are taken in bursts, of what waits already; verdicts go to the kernel a few in one message buffer. Those that
-are decided and not sent, TOGETHER at most, are lost with a process that dies, as if they were lost on the wire behind it.
+Packets are taken in bursts, of what waits already; verdicts go to the kernel a few in one message. What is decided
+and not sent, TOGETHER at most, is lost with a process that dies, as if it were lost on the wire behind it.
 
 The same file runs as it is and compiled (CONTRIBUTING.md); compiled, a burst is one recvmmsg, and a packet makes no
 object but its octets. Formats: linux/netfilter/nfnetlink.h, nfnetlink_queue.h. GSO is not asked for: packets come
