@@ -83,7 +83,7 @@ def test_commands_refuse_a_bad_policy(policy: str, tmp_path: Path) -> None:
 def test_nft_prints_the_ruleset(policy: str) -> None:
     result = run("nft", policy)
     assert result.exit_code == 0
-    assert "10.10.0.11 . 10.20.0.5 . tcp . 502 : goto inspect_closed" in result.stdout
+    assert "10.20.0.5 . 10.10.0.11 . tcp . 502 : goto inspect_closed" in result.stdout
     assert "queue num 6200" in result.stdout
     assert json.loads(run("nft", policy, "--json").stdout)["ruleset"] == result.stdout
     assert "table inet conduitfw" in run("nft", policy, "--router").stdout
