@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from conduitfw.policy.endpoints import inside
 from conduitfw.policy.limits import SubFunctions
-from conduitfw.policy.model import Conduit, Network, Place, Policy, Rule
+from conduitfw.policy.model import Address, Conduit, Network, Place, Policy, Rule
 from conduitfw.policy.source import Report
 from conduitfw.policy.tags import Tag
 
@@ -37,11 +37,11 @@ def _around_tags(policy: Policy, report: Report) -> None:
     for tag in policy.tags:
         if tag.limited:
             limited[tag.protocol.name].append(tag)
+    first = {name: _FirstTag(tags) for name, tags in limited.items()}
     for rule in policy.rules:
-        tags = limited.get(rule.allow)
-        if not tags or rule.inspection is None:
+        if rule.allow not in first or rule.inspection is None:
             continue
-        protocol = tags[0].protocol
+        protocol = limited[rule.allow][0].protocol
         blind = rule.inspection.functions - protocol.addressed - protocol.quiet
         blind -= frozenset(  # those of which every sub-function that the rule allows changes nothing
             function
@@ -50,12 +50,39 @@ def _around_tags(policy: Policy, report: Report) -> None:
             for function, allowed in limit.allowed.items()
             if allowed <= protocol.quiet_details.get(function, frozenset())
         )
-        reached = next((tag for tag in tags if any(tag.server in network for network in rule.servers)), None)
-        if reached is not None and any(number <= 0xFF for number in blind):
+        if not any(number <= 0xFF for number in blind):
+            continue
+        reached = first[rule.allow].within(rule.servers)
+        if reached is not None:
             report.warning(
                 rule.place, f"the limits of {reached.name} do not hold for {protocol.functions.name(min(blind))}",
                 "its requests do not say what they write",
             )  # fmt: skip
+
+
+class _FirstTag:
+    """Which of many tags is the first whose server lies in some networks."""
+
+    def __init__(self, tags: Sequence[Tag]) -> None:
+        self._tags = tags
+        self._of_server: dict[Address, int] = {}
+        for place, tag in enumerate(tags):
+            self._of_server.setdefault(tag.server, place)
+        self._known: dict[Network, int] = {}
+
+    def within(self, networks: Iterable[Network]) -> Tag | None:
+        """The first tag, or None."""
+        place = min((self._within(network) for network in networks), default=len(self._tags))
+        return self._tags[place] if place < len(self._tags) else None
+
+    def _within(self, network: Network) -> int:
+        if network.num_addresses == 1:
+            return self._of_server.get(network.network_address, len(self._tags))
+        found = self._known.get(network)
+        if found is None:
+            places = (place for server, place in self._of_server.items() if server in network)
+            found = self._known[network] = min(places, default=len(self._tags))
+        return found
 
 
 def _zones(policy: Policy, report: Report) -> None:
@@ -164,7 +191,9 @@ def _addresses_cover(wide: _Entries, narrow: _Entries) -> bool:
     return True
 
 
-def _all_inside(inner: Iterable[Network], outer: Sequence[Network]) -> bool:
+def _all_inside(inner: Sequence[Network], outer: Sequence[Network]) -> bool:
+    if inner == outer:
+        return True
     listed = set(outer)
     return all(each in listed or any(inside(each, network) for network in outer) for each in inner)
 

@@ -13,13 +13,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import yaml
 
 from conduitfw.policy.model import Place
 from conduitfw.policy.schema import Field
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SAFE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_BYTES = 32 * 1024 * 1024
 MAX_NODES = 5_000_000  # aliases expanded: a few lines of YAML can stand for more than any plant has
 
@@ -47,6 +48,7 @@ class Report:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self._told: set[Problem] = set()
 
     def error(self, place: Place, message: str, hint: str = "") -> None:
         """The policy cannot be used."""
@@ -57,7 +59,8 @@ class Report:
         self._add(Problem("warning", place, message, hint))
 
     def _add(self, problem: Problem) -> None:
-        if problem not in self.problems:  # an alias is read wherever it stands
+        if problem not in self._told:  # an alias is read wherever it stands
+            self._told.add(problem)
             self.problems.append(problem)
 
     @property
@@ -88,6 +91,32 @@ def policy_files(paths: Iterable[Path], report: Report) -> list[Path]:
     return files
 
 
+class _Loader(_SAFE):  # type: ignore[misc]
+    """PyYAML's, which finds out once what a scalar of YAML 1.1 would be: a policy says the same words many times."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._tags: dict[tuple[str, tuple[bool, bool]], str] = {}
+
+    # A tag depends on the path to a node only where `add_path_resolver` was called: nobody does.
+    def descend_resolver(self, current_node: object, current_index: object) -> None:
+        """Nothing to remember of the path."""
+
+    def ascend_resolver(self) -> None:
+        """Nothing to remember of the path."""
+
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: Any) -> str:
+        """The tag of a node that names none."""
+        if kind is not yaml.ScalarNode:
+            return str(super().resolve(kind, value, implicit))
+        assert value is not None
+        key = value, implicit
+        found = self._tags.get(key)
+        if found is None:
+            found = self._tags[key] = super().resolve(kind, value, implicit)
+        return found
+
+
 def read_yaml(file: Path, data: bytes, report: Report) -> yaml.MappingNode | None:
     """The file's top mapping, or None with the problem reported."""
     name = str(file)
@@ -96,7 +125,7 @@ def read_yaml(file: Path, data: bytes, report: Report) -> yaml.MappingNode | Non
         report.error(top, f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB")
         return None
     try:
-        loader = _LOADER(data)
+        loader = _Loader(data)
         try:
             node = loader.get_single_node()
         finally:
@@ -117,9 +146,16 @@ def read_yaml(file: Path, data: bytes, report: Report) -> yaml.MappingNode | Non
     if not isinstance(node, yaml.MappingNode):
         report.error(place_of(node, name), "a policy is a mapping", "begin with `policy:`, `zones:` or `conduits:`")
         return None
-    if _size(node, {}, set()) > MAX_NODES:
-        report.error(top, "aliases make this file stand for too much, or for itself", "write it out")
-        return None
+    # A node is an octet at the least: a short file without an alias cannot stand for too much.
+    if b"*" in data or len(data) > MAX_NODES:
+        try:
+            size = _size(node, {}, set())
+        except RecursionError:
+            report.error(top, "the file is nested too deeply", "a policy needs a handful of levels")
+            return None
+        if size > MAX_NODES:
+            report.error(top, "aliases make this file stand for too much, or for itself", "write it out")
+            return None
     return node
 
 
@@ -141,7 +177,8 @@ def _size(node: yaml.Node, known: dict[int, int], open_nodes: set[int]) -> int:
 
 def place_of(node: yaml.Node, file: str) -> Place:
     """Where a node begins."""
-    return Place(file, node.start_mark.line + 1, node.start_mark.column + 1)
+    mark = node.start_mark
+    return Place(file, mark.line + 1, mark.column + 1)
 
 
 def _is_quoted(node: yaml.ScalarNode) -> bool:
@@ -149,8 +186,7 @@ def _is_quoted(node: yaml.ScalarNode) -> bool:
     return node.style in ("'", '"', "|", ">")
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """A scalar as written, and where."""
 
     value: str
