@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from conduitfw.policy.endpoints import inside
 from conduitfw.policy.limits import SubFunctions
 from conduitfw.policy.model import Address, Conduit, Network, Place, Policy, Rule
+from conduitfw.policy.neighbours import Neighbours
 from conduitfw.policy.source import Report
 from conduitfw.policy.tags import Tag
 
@@ -138,26 +139,24 @@ def _conduit(conduit: Conduit, policy: Policy, report: Report) -> None:
 
 
 def _shadowed(conduit: Conduit, report: Report) -> None:
-    """A rule that allows nothing which an earlier one does not allow as well.
-
-    Only rules that name the same first server, or a whole network, can cover a rule: so ten thousand
-    rules are not compared with each other.
-    """
-    by_server: dict[tuple[str, str, Network], list[Rule]] = defaultdict(list)
-    wide: dict[tuple[str, str], list[Rule]] = defaultdict(list)
+    """A rule that allows nothing which an earlier one does not allow as well. One for single servers is named first."""
+    by_kind: dict[tuple[str, str], list[Rule]] = defaultdict(list)
     for rule in conduit.rules:
-        kind = rule.allow, rule.transport
-        earlier = [*by_server[(*kind, rule.servers[0])], *wide[kind]]
-        cover = next((other for other in earlier if _covers(other, rule)), None)
-        if cover is not None:
-            report.warning(
-                rule.place, f"the rule {rule.name!r} allows nothing that {cover.name!r} does not", "delete it"
-            )
-        if any(server.num_addresses > 1 for server in rule.servers):
-            wide[kind].append(rule)
-        else:
-            for server in rule.servers:
-                by_server[(*kind, server)].append(rule)
+        by_kind[(rule.allow, rule.transport)].append(rule)
+    for rules in by_kind.values():
+        neighbours = Neighbours(rules)
+        for rule in rules:
+            earlier = [other for other in neighbours.around(rule) if other.index < rule.index]
+            earlier.sort(key=_is_wide)
+            cover = next((other for other in earlier if _covers(other, rule)), None)
+            if cover is not None:
+                report.warning(
+                    rule.place, f"the rule {rule.name!r} allows nothing that {cover.name!r} does not", "delete it"
+                )
+
+
+def _is_wide(rule: Rule) -> bool:
+    return any(server.num_addresses > 1 for server in rule.servers)
 
 
 def _covers(wide: Rule, narrow: Rule) -> bool:
@@ -227,13 +226,14 @@ def _collide(rules: Sequence[Rule], report: Report) -> None:
             for low, high in rule.ports:
                 for port in range(low, high + 1):
                     inspected[port].append(rule)
-    uninspected = [rule for rule in rules if rule.inspection is None]
+    uninspected = Neighbours(rule for rule in rules if rule.inspection is None)
     told: set[tuple[int, int]] = set()
     for port, named in inspected.items():
         several = len({(rule.conduit, rule.allow) for rule in named}) > 1
-        others = [rule for rule in uninspected if any(low <= port <= high for low, high in rule.ports)]
-        for position, rule in enumerate(named):
-            rivals = [*(named[:position] if several else ()), *others]
+        neighbours = Neighbours(named if several else ())
+        for rule in named:
+            rivals = [each for each in neighbours.of(rule) if each.index < rule.index]
+            rivals += (each for each in uninspected.of(rule) if any(low <= port <= high for low, high in each.ports))
             for rival in rivals:
                 if (rival.conduit, rival.allow) == (rule.conduit, rule.allow) or not _meet(rule, rival):
                     continue

@@ -99,6 +99,8 @@ class RuleLimits:
 
     def check_servers(self, assets: Iterable[str]) -> None:
         """Tags of other assets than the rule's servers would allow nothing."""
+        if not self.names_tags:
+            return
         servers = set(assets)
         for tags in self._named.values():
             for tag, text in tags:
