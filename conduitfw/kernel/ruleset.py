@@ -364,9 +364,13 @@ class _Text:
             protocol = "meta protocol ip" if version == 4 else _IPV6
             passed = f"{self._marked(marks.PASSED)} counter name opened accept"
             lines += [
+                f"{there} vmap @inspected_hosts{version}",
                 f"{there} vmap @inspected{version}",
+                f"{back} vmap @inspected_hosts{version}",
                 f"{back} vmap @inspected{version}",
+                f"{there} @opened_hosts{version} goto from_client",
                 f"{there} @opened{version} goto from_client",
+                f"{back} @opened_hosts{version} goto from_server",
                 f"{back} @opened{version} goto from_server",
                 f"{protocol} {icmp} type echo-request {proto} saddr . {proto} daddr @pinged{version} {passed}",
                 f"{protocol} {icmp} type {{ echo-reply, {errors} }} "

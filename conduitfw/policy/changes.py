@@ -14,7 +14,7 @@ from conduitfw.policy.change_words import Names, conduit_words, plainer, tag_wor
 from conduitfw.policy.model import UNTAGGED, Asset, Conduit, Inspection, Policy, Rule, Zone
 from conduitfw.policy.neighbours import Neighbours
 from conduitfw.policy.reach import Dimensions, Kind, Reach, dimensions_of, reaches
-from conduitfw.policy.regions import Region, Spans, common, joined, subtract_all
+from conduitfw.policy.regions import Region, common, joined, subtract_all
 
 # Comparisons of two regions (some microseconds each) after which rules that are left are only named.
 BUDGET = 500_000

@@ -43,12 +43,12 @@ def load_policy(paths: Sequence[Path]) -> Loaded:
 
     Raises nothing for what stands in the files, or for files that cannot be read: those are problems.
     """
-    with _no_collections():
+    with no_collections():
         return _load_policy(paths)
 
 
 @contextlib.contextmanager
-def _no_collections() -> Iterator[None]:
+def no_collections() -> Iterator[None]:
     """What is read is all kept to the end: going through it again and again took three quarters of the time."""
     was_on = gc.isenabled()
     gc.disable()

@@ -42,7 +42,6 @@ CONTROL_SILENCE = 30.0  # seconds: control may wait for a slow disk; nothing dep
 TELLERS = 8
 LOOK = 0.1  # seconds between two looks at the ruleset
 _REINSTALL_AFTER = 1.0
-CHANGES_TOLD = 1000  # lines of an answer
 CHANGES_IN_EVENT = 100
 
 
@@ -529,7 +528,7 @@ class Supervisor:
                 by=self._reload_by,
             )
         answer["policy"] = self._policy_detail(self._policy)
-        answer["changes"] = answer.get("changes", [])[:CHANGES_TOLD]
+        answer.setdefault("changes", [])
         answer["confirm_within"] = self._reload_confirm if reload.in_force else 0.0
         self._reply(self._reload_request, **answer)
 
@@ -546,7 +545,7 @@ class Supervisor:
             self._keeping.took_over(in_force, by, self._reload_confirm, now)
         told = {
             "changes": [change["line"] for change in reload.trial.changes[:CHANGES_IN_EVENT]],
-            "more_changes": max(0, len(reload.trial.changes) - CHANGES_IN_EVENT),
+            "more_changes": max(0, len(reload.trial.changes) - CHANGES_IN_EVENT) + reload.trial.more_changes,
         }
         detail = {**self._policy_detail(policy), "before": before.digest, "by": by, **told}
         if back:
