@@ -69,12 +69,14 @@ def read_rule(section: Section, name: str, index: int, around: Surroundings, rep
 def _refuse_strangers(section: Section, allow: str, protocol: Definition | None, report: Report) -> None:
     """Keys that mean nothing in this kind of rule would make it wider than it reads."""
     own = {field.rule_field for field in protocol.address_fields} if protocol is not None else set()
-    for key, place in section.keys.items():
+    for key in section.nodes:
         of = INSPECTED_ONLY.get(key)
         if of is None or (protocol is not None and (not of or protocol.name in of or key in own)):
             continue
         belongs = " or ".join(of or PROTOCOLS)
-        report.error(place, f"`{key}` means nothing in a rule that allows {allow}", f"it belongs to {belongs}")
+        report.error(
+            section.keys[key], f"`{key}` means nothing in a rule that allows {allow}", f"it belongs to {belongs}"
+        )
 
 
 def _ends(section: Section, key: str, around: Surroundings, report: Report) -> list[Endpoint]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import difflib
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ class _Loader(_SAFE):  # type: ignore[misc]
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
-        self._tags: dict[tuple[str, tuple[bool, bool]], str] = {}
+        self.resolve = functools.cache(super().resolve)
 
     # A tag depends on the path to a node only where `add_path_resolver` was called: nobody does.
     def descend_resolver(self, current_node: object, current_index: object) -> None:
@@ -104,17 +105,6 @@ class _Loader(_SAFE):  # type: ignore[misc]
 
     def ascend_resolver(self) -> None:
         """Nothing to remember of the path."""
-
-    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: Any) -> str:
-        """The tag of a node that names none."""
-        if kind is not yaml.ScalarNode:
-            return str(super().resolve(kind, value, implicit))
-        assert value is not None
-        key = value, implicit
-        found = self._tags.get(key)
-        if found is None:
-            found = self._tags[key] = super().resolve(kind, value, implicit)
-        return found
 
 
 def read_yaml(file: Path, data: bytes, report: Report) -> yaml.MappingNode | None:
@@ -215,7 +205,7 @@ class Section:
         self.report = report
         self.place = place
         self.nodes: dict[str, yaml.Node] = {}
-        self.keys: dict[str, Place] = {}
+        self._key_nodes: dict[str, yaml.Node] = {}
         self._fields = fields
         if node is None or (isinstance(node, yaml.ScalarNode) and node.value == ""):
             pass
@@ -223,9 +213,10 @@ class Section:
             report.error(self.place, f"{what} is a mapping of keys and values", _keys_hint(fields))
         else:
             self._read(node, set())
-        for name, field in (fields or {}).items():
-            if field.required and name not in self.nodes:
-                report.error(self.place, f"{what} needs `{name}`: {field.title}")
+        for name in _required(fields):
+            if name not in self.nodes:
+                assert fields is not None
+                report.error(self.place, f"{what} needs `{name}`: {fields[name].title}")
 
     @classmethod
     def of(
@@ -269,34 +260,46 @@ class Section:
         fields = self._fields
         inherited: list[yaml.Node] = []
         for key, value in node.value:
-            place = place_of(key, self.file)
             if key.tag == _MERGE:
                 inherited += value.value if isinstance(value, yaml.SequenceNode) else [value]
                 continue
             if not isinstance(key, yaml.ScalarNode):
-                self.report.error(place, "a key is a single word")
+                self.report.error(place_of(key, self.file), "a key is a single word")
                 continue
             name = str(key.value)
             if fields is None and key.tag == _BOOL and not _is_quoted(key):
+                place = place_of(key, self.file)
                 self.report.error(place, f"YAML 1.1 reads the name `{name}` as true or false", f'write "{name}"')
                 continue
             if name in self.nodes:
                 if name not in merged:
-                    self.report.error(place, f"`{name}` stands twice in {self.what}", f"first at {self.keys[name]}")
+                    place = place_of(key, self.file)
+                    self.report.error(
+                        place,
+                        f"`{name}` stands twice in {self.what}",
+                        f"first at {place_of(self._key_nodes[name], self.file)}",
+                    )
                 continue
             if fields is not None and name not in fields:
                 hint = nearest(name, [each for each, field in fields.items() if not field.later])
+                place = place_of(key, self.file)
                 self.report.error(place, f"unknown key `{name}` in {self.what}", hint or _keys_hint(fields))
                 continue
             if fields is not None and fields[name].later:
+                place = place_of(key, self.file)
                 self.report.error(place, f"`{name}` is not there yet: {fields[name].title}", fields[name].instead)
                 continue
             self.nodes[name] = value
-            self.keys[name] = place
+            self._key_nodes[name] = key
         for other in inherited:
             if isinstance(other, yaml.MappingNode):
                 before = set(self.nodes)
                 self._read(other, before | merged)
+
+    @functools.cached_property
+    def keys(self) -> dict[str, Place]:
+        """Where each key stands: asked for when there is something to say of it."""
+        return {name: place_of(node, self.file) for name, node in self._key_nodes.items()}
 
     def __contains__(self, name: str) -> bool:
         return name in self.nodes
@@ -439,6 +442,19 @@ class Section:
             self.report.error(place_of(node, self.file), f"`{name}` is a list", "begin each entry with `-`")
             return []
         return [Section(each, self.file, what, fields, self.report, place_of(each, self.file)) for each in node.value]
+
+
+_REQUIRED: dict[int, tuple[Mapping[str, Field], tuple[str, ...]]] = {}  # by the fields' id, and they with it
+
+
+def _required(fields: Mapping[str, Field] | None) -> tuple[str, ...]:
+    """Which fields have to be there. Found once for each of the few tables of fields."""
+    if fields is None:
+        return ()
+    known = _REQUIRED.get(id(fields))
+    if known is None:
+        known = _REQUIRED[id(fields)] = fields, tuple(name for name, field in fields.items() if field.required)
+    return known[1]
 
 
 def _keys_hint(fields: Mapping[str, Field] | None) -> str:
