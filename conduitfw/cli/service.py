@@ -17,6 +17,7 @@ from conduitfw.cli.state import MANAGEMENT, STATE
 from conduitfw.kernel.marks import DEFAULT_QUEUE_BASE
 from conduitfw.observe.events import DEFAULT_PATH, EventLog
 from conduitfw.observe.metrics import prometheus
+from conduitfw.runtime import child
 from conduitfw.runtime.host import KernelHost
 from conduitfw.runtime.keeping import InForce, Keeping
 from conduitfw.runtime.start import first_policy
@@ -72,7 +73,11 @@ def run(
     host = KernelHost(bridge, queue_base, router=router, management=management)
     paths = tuple(str(path.resolve()) for path in policy)
     store = Store(state) if state else None
-    trial, notice, problems = first_policy(paths, host.examine, store)
+    try:
+        # In a process of its own: what reading a policy needs would lie in the memory of all others for ever.
+        trial, notice, problems = child.ask("cfw-candidate", lambda: first_policy(paths, host.examine, store))
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
     for each in problems:
         click.echo(problem_line(each), err=True)
     if trial.policy is None:
@@ -94,6 +99,7 @@ def run(
         remove_on_exit=remove_on_exit,
     )
     try:
+        host.find_bridge(trial.policy)
         Supervisor(settings, keeping, host, host.examine, lambda: EventLog(events_path), announce).run()
     except OSError as error:
         raise click.ClickException(str(error)) from None

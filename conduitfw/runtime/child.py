@@ -9,10 +9,12 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import pickle
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -51,14 +53,34 @@ def fork(name: str, main: Callable[[], None]) -> int:
             os._exit(status)
 
 
+def ask(name: str, question: Callable[[], object]) -> Any:
+    """What `question` gives, asked in a child of its own: what it read and made on the way is gone with the child.
+
+    Raises OSError where the child ends before it has answered.
+    """
+    with os.fdopen(os.memfd_create(name), "w+b") as memory:
+
+        def main() -> None:
+            pickle.dump(question(), memory, pickle.HIGHEST_PROTOCOL)
+            memory.flush()
+
+        _, status = os.waitpid(fork(name, main), 0)
+        if status:
+            raise OSError(f"{name} ended by itself: {_in_words(status)}")
+        memory.seek(0)
+        return pickle.load(memory)  # noqa: S301  (written by our own child)
+
+
 def reap(pid: int) -> str | None:
     """How the child ended, in words ("signal 9 (SIGKILL)", "exit 1"); None while it lives."""
     try:
         found, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
         return "gone"
-    if not found:
-        return None
+    return _in_words(status) if found else None
+
+
+def _in_words(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"exit {code}"
