@@ -5,13 +5,13 @@ cdef unsigned short[::1] _WORDS
 cdef long long _START, _AFTER_START
 
 @cython.locals(
-    words=unsigned short[::1], first=cython.longlong, second=cython.longlong, destination=cython.longlong,
+    words=cython.ushort[::1], first=cython.longlong, second=cython.longlong, destination=cython.longlong,
     source=cython.longlong, check=cython.longlong,
 )
 cpdef frame(bytes data, Py_ssize_t start, Py_ssize_t end)
 
 @cython.locals(
-    words=unsigned short[::1], a=cython.longlong, b=cython.longlong, c=cython.longlong, d=cython.longlong,
+    words=cython.ushort[::1], a=cython.longlong, b=cython.longlong, c=cython.longlong, d=cython.longlong,
     e=cython.longlong, f=cython.longlong, g=cython.longlong, h=cython.longlong, check=cython.longlong,
     register=cython.longlong, word=cython.longlong, octet=cython.longlong,
 )
