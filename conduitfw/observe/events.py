@@ -173,8 +173,13 @@ class EventLog:
             return
         with contextlib.suppress(OSError):  # tried again with every event
             os.makedirs(os.path.dirname(self._path) or ".", mode=0o750, exist_ok=True)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._descriptor = os.open(self._path, flags, 0o640)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            try:
+                self._descriptor = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
+                self._descriptor = os.open(self._path, flags)
+            else:
+                os.fchmod(self._descriptor, 0o640)  # the group reads events, whatever the service's umask
 
     def _follow(self) -> None:
         """Reopen where the path leads elsewhere now; begin a new file where this one is long enough."""

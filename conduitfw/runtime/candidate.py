@@ -76,8 +76,9 @@ class Candidate:
         self._pid = child.fork("cfw-candidate", self._run)
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError):  # not everywhere allowed
-            os.sched_setscheduler(0, os.SCHED_IDLE if self._idle else os.SCHED_OTHER, os.sched_param(0))
+        if self._idle:
+            with contextlib.suppress(OSError):  # not everywhere allowed
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         gc.disable()  # what it reads is kept to its end, which is near
         trial = self._examine(self._paths)
         if trial.policy is not None:

@@ -274,3 +274,18 @@ def test_a_gateway_that_always_answers_so_fills_no_log(tmp_path: Path) -> None:
     log.close()
     first, last = lines(path)
     assert (first["event"]["action"], last["conduitfw"]["repeated"]) == ("other-unit-answer", 999)
+
+
+def test_the_group_may_read_whatever_the_services_umask(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    mask = os.umask(0o077)
+    try:
+        log = EventLog(str(path))
+        log.put(msgspec.structs.replace(REMARK, time=100.0))
+        log.close()
+    finally:
+        os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o640
+    path.chmod(0o600)  # an administrator's own choice stays
+    EventLog(str(path)).close()
+    assert path.stat().st_mode & 0o777 == 0o600
