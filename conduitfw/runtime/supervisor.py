@@ -333,7 +333,8 @@ class Supervisor:
                 poll = select.poll()
                 for descriptor in (wake, self._control_end.fileno(), *self._pool.descriptors()):
                     poll.register(descriptor, select.POLLIN)
-                poll.poll(TICK * 1000)
+                # Neither a tick late to see who is silent, nor a moment early.
+                poll.poll(min(TICK, self._pool.until_silent(time.monotonic()) + 0.001) * 1000)
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake, 4096)
         finally:

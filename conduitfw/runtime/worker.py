@@ -22,7 +22,7 @@ from conduitfw.kernel.marks import VERDICT
 from conduitfw.policy.compile import Tables
 from conduitfw.policy.ledger import Ledger
 from conduitfw.runtime.figures import Figures
-from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send
+from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send, serving
 from conduitfw.runtime.quarantine import PATIENCE, QUARANTINE_SECONDS, Place, Quarantine, place_of
 from conduitfw.runtime.shared import HAND_ROOM, Counter, Slot
 from conduitfw.verdict import Pipeline
@@ -125,7 +125,7 @@ class Worker:
         orders.setblocking(False)
         if order[:1] in (Order.SERVE, Order.TAKE_OVER):
             self._begin(self._slots[order[1]], after_death=order[:1] == Order.TAKE_OVER)
-            send(orders, Report.SERVING)
+            send(orders, serving(time.monotonic()))
             self._serve(orders)
         send(orders, Report.LEFT)
 
@@ -159,7 +159,7 @@ class Worker:
         # A policy may have come with us: sessions that it does not allow end here, between two packets.
         # A failure in here opens nothing: flows that it did not reach are looked up anew by their next packet.
         self._timed(partial(self._pipeline.swap, self._tables, now), now)
-        self._timed(partial(self._pipeline.tick, now), now)  # what a predecessor's last packet belonged to
+        self._timed(partial(self._pipeline.end_suspects, now), now)  # what a predecessor's last packet belonged to
         self._inlet.take = self._decide
         if self._arm is not None:
             self._arm(self, self._pipeline)
@@ -186,8 +186,7 @@ class Worker:
         )
 
     def _flow_of(self, place: Place) -> Flow | None:
-        flows = self._pipeline.flows
-        return flows.from_client[place.transport].get(place.key) or flows.from_server[place.transport].get(place.key)
+        return self._pipeline.flows.find(place.transport, place.key)
 
     def _quarantined(self, payload: bytes, now: float) -> Place | None:
         """Where this packet goes, if it is shut out."""
@@ -218,7 +217,7 @@ class Worker:
         slot, wait = self._slot, int(BEAT * 1000)
         next_tick = 0.0
         while True:
-            ready = poll.poll(wait)
+            ready = poll.poll(0 if self._pipeline.flows.unread else wait)
             for descriptor, _ in ready:
                 if descriptor in by_descriptor:
                     by_descriptor[descriptor].service()
@@ -227,6 +226,8 @@ class Worker:
                     return
             now = time.monotonic()
             slot.beat(now)
+            if self._pipeline.flows.unread:
+                self._timed(partial(self._pipeline.take_up, now), now)
             if now >= next_tick:
                 next_tick = now + TICK
                 self._timed(partial(self._pipeline.tick, now), now)

@@ -48,6 +48,7 @@ def _signal_worker(bench: Bench, number: signal.Signals) -> tuple[int, float]:
     """Send it to whoever serves; gives its process id, and when."""
     while True:
         pid = int(bench.firewall.serving()["pid"])
+        time.sleep(0.1)  # who answers for `status`, a process that asks nft, has ended by then
         began = time.monotonic()
         try:
             os.kill(pid, number)
