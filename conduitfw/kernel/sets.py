@@ -76,6 +76,12 @@ class _Sets:
             spec = [f"type {address}", "size 65535", "flags dynamic,timeout", "timeout 10s"]
             found.append(Container("set", f"sources{version}", spec, [], "What each source sends while it is limited"))
             found.append(Container("set", f"queued{version}", spec, [], "What each sends into static conduits"))
+            flow = f"type {address} . {address} . inet_proto . inet_service . inet_service"
+            for name, comment in (
+                ("flows", "What each flow sends one way while sources are limited"),
+                ("queued_flows", "What each flow sends one way into static conduits"),
+            ):
+                found.append(Container("set", f"{name}{version}", [flow, *spec[1:]], [], comment))
             key = f"{address} . {address} . inet_proto . inet_service"
             # Most rules name single hosts and ports. Those stand in tables of their own, which are hashed: of ranges of
             # four fields the kernel takes out ten thousand in two seconds, and lets nobody else run on that core.

@@ -219,7 +219,7 @@ out = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
 def packet(source):
     segment = TCP(sport=random.randrange(1024, 65000), dport=port, flags="PA", seq=1, ack=1) / Raw(bytes(12))
     return bytes(IP(src=source, dst=host) / segment)
-packets = [packet(source) for source in sources for _ in range(4)]
+packets = [packet(source) for source in sources for _ in range(int(sys.argv[5]))]
 print("ready", flush=True)
 sys.stdin.readline()
 end = time.monotonic() + seconds
@@ -234,9 +234,14 @@ print(number)
 """
 
 
-def flood(bench: Bench, host: str, port: int, seconds: float, sources: list[str]) -> subprocess.Popen[str]:
-    """Packets of no session, as fast as they go, for so long, from the next line on its standard input on."""
-    words = [sys.executable, "-c", _FLOOD, host, str(port), str(seconds), ",".join(sources)]
+def flood(
+    bench: Bench, host: str, port: int, seconds: float, sources: list[str], flows: int = 4
+) -> subprocess.Popen[str]:
+    """Packets of no session, as fast as they go, for so long, from the next line on its standard input on.
+
+    `flows`: of each source.
+    """
+    words = [sys.executable, "-c", _FLOOD, host, str(port), str(seconds), ",".join(sources), str(flows)]
     process = bench.network.start(SCADA, words)
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "ready"
