@@ -18,8 +18,10 @@ from conduitfw.kernel.marks import DEFAULT_QUEUE_BASE
 from conduitfw.observe.events import DEFAULT_PATH, EventLog
 from conduitfw.observe.metrics import prometheus
 from conduitfw.runtime import child
+from conduitfw.runtime.handover import deposited, inherited
 from conduitfw.runtime.host import KernelHost
 from conduitfw.runtime.keeping import InForce, Keeping
+from conduitfw.runtime.service_manager import ServiceManager
 from conduitfw.runtime.start import first_policy
 from conduitfw.runtime.store import Store
 from conduitfw.runtime.supervisor import Settings, Supervisor
@@ -70,6 +72,9 @@ def run(
     """
     if bridge and router:
         raise click.UsageError("--bridge or --router, not both")
+    # Before anything can be refused: what is not taken, a queue above all, must not stay with the service manager.
+    manager = ServiceManager()
+    old = inherited() or deposited(manager)
     host = KernelHost(bridge, queue_base, router=router, management=management)
     paths = tuple(str(path.resolve()) for path in policy)
     store = Store(state) if state else None
@@ -100,7 +105,7 @@ def run(
     )
     try:
         host.find_bridge(trial.policy)
-        Supervisor(settings, keeping, host, host.examine, lambda: EventLog(events_path), announce).run()
+        Supervisor(settings, keeping, host, host.examine, lambda: EventLog(events_path), announce, manager, old).run()
     except OSError as error:
         raise click.ClickException(str(error)) from None
 

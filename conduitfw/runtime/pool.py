@@ -70,6 +70,7 @@ class Place:
     member: Member | None = None
     heir: Member | None = None  # of a new policy, until the member has left
     restarts: int = 0
+    succeeds: bool = False  # a program before this one has served it
     beat_seen: float = 0.0  # the last heartbeat, ...
     ran_then: float = 0.0  # ... and how much processor time the member had had by then
 
@@ -243,7 +244,7 @@ class Pool:
     def _refill(self, place: Place, now: float) -> None:
         """A crash loop delays forks, never a spare that is there: the queue is served as long as anybody can."""
         if place.member is None and (self.spare is not None or now >= self.next_start):
-            self._fill(place, Order.TAKE_OVER if place.restarts else Order.SERVE, now)
+            self._fill(place, Order.TAKE_OVER if place.restarts or place.succeeds else Order.SERVE, now)
 
     def _fill(self, place: Place, order: Order, now: float) -> None:
         """Let the heir, else the spare, else a new member serve. It reads the order as soon as it is ready."""

@@ -25,7 +25,7 @@ from conduitfw.policy.compile import Tables, compile_policy
 from conduitfw.policy.model import Policy
 from conduitfw.runtime import child, control, privileges
 from conduitfw.runtime.candidate import Examine, Trial
-from conduitfw.runtime.handover import LAYOUT, Check, Handover, Memory, Serving, TakingUp, adopted, inherited, leave
+from conduitfw.runtime.handover import LAYOUT, Check, Handover, Memory, Serving, TakingUp, adopted, deposit, leave
 from conduitfw.runtime.keeping import InForce, Keeping
 from conduitfw.runtime.load import Load
 from conduitfw.runtime.messages import EngineKind, Notifier, Sink, receive, send, wide_pair
@@ -115,8 +115,13 @@ class Supervisor:
         examine: Examine,
         sink: Callable[[], Sink],
         announce: Callable[[dict[str, Any]], None],
+        manager: ServiceManager,
+        old: Handover | None = None,
     ) -> None:
-        """`sink` is called in the control process; `announce` once, with the status, when packets are decided."""
+        """`sink` is called in the control process; `announce` once, with the status, when packets are decided.
+
+        `old`: what the program before this one has left.
+        """
         policy = keeping.current.trial.policy
         assert policy is not None
         self._settings = settings
@@ -127,7 +132,8 @@ class Supervisor:
         self._examine = examine
         self._sink = sink
         self._announce = announce
-        self._manager = ServiceManager()
+        self._manager = manager
+        self._old = old
         self._started = self._policy_since = time.time()
         self._static = False  # whether the static ruleset is loaded
         self._retry_static = 0.0
@@ -151,8 +157,9 @@ class Supervisor:
 
     def run(self) -> None:
         """Enforce until told to stop. Raises OSError where it cannot begin (queue taken, ruleset refused)."""
-        old = inherited()
-        self._listener = control.listen(self._settings.socket_path) if old is None else adopted(old.listener)
+        old, self._old = self._old, None
+        upgraded = old is not None and bool(old.members)
+        self._listener = adopted(old.listener) if old and upgraded else control.listen(self._settings.socket_path)
         try:
             self._inlet = Inlet()
             self._queues = self._host.bind(self._inlet, old.queues if old is not None else {})
@@ -172,7 +179,7 @@ class Supervisor:
             self._shared = Shared(self._settings.workers, self._memories["slots"].map)
             self._control_end, self._controls_own_end = wide_pair()
             self._notices, self._notices_end = (
-                wide_pair() if old is None else (adopted(old.notices[0]), adopted(old.notices[1]))
+                (adopted(old.notices[0]), adopted(old.notices[1])) if old and upgraded else wide_pair()
             )
             self._notifier = Notifier(self._notices, self._shared.supervisor)
             self._pool = Pool(
@@ -194,7 +201,7 @@ class Supervisor:
     # --- a new program in the place of this one ----------------------------------------------------
 
     def _take_up(self, old: Handover, now: float) -> None:
-        """The old program's workers go on until ours are prepared."""
+        """The old program's workers go on until ours are prepared; where it has ended, ours go on from its memories."""
         for pid in (old.spare_pid, old.control_pid):
             if pid:
                 child.kill(pid)
@@ -203,8 +210,11 @@ class Supervisor:
             if member.place < len(self._pool.places):
                 place = self._pool.places[member.place]
                 self._pool.adopt(place, member.pid, adopted(member.orders), member.restarts, now)
-        self._pool.prepare(self._pool.tables, now)
-        self._taking_up = TakingUp(old.version)
+        if old.members:
+            self._pool.prepare(self._pool.tables, now)
+        for place in self._pool.places:
+            place.succeeds = True
+        self._taking_up = TakingUp(old.version, exchanging=not old.members)
 
     def _step_taking_up(self, taking_up: TakingUp, now: float) -> None:
         if not taking_up.exchanging:
@@ -243,14 +253,8 @@ class Supervisor:
         self._reply(self._upgrade_request, ok=True)
         self._manager.reloading()
         leave(
-            Handover(
-                pid=os.getpid(),
-                layout=LAYOUT,
-                version=__version__,
-                queues=dict(
-                    zip(self._host.describe()["queues"], (each.hand_over() for each in self._queues), strict=True)
-                ),
-                memories={name: memory.descriptor for name, memory in self._memories.items()},
+            msgspec.structs.replace(
+                self._handover(),
                 listener=self._listener.fileno(),
                 notices=(self._notices.fileno(), self._notices_end.fileno()),
                 members=[
@@ -262,6 +266,17 @@ class Supervisor:
                 control_pid=self._control_pid,
                 guard=self._host.hand_over(),
             )
+        )
+
+    def _handover(self) -> Handover:
+        """What outlives this program in any case."""
+        numbers, descriptors = self._host.describe()["queues"], (each.hand_over() for each in self._queues)
+        return Handover(
+            pid=os.getpid(),
+            layout=LAYOUT,
+            version=__version__,
+            queues=dict(zip(numbers, descriptors, strict=True)),
+            memories={name: memory.descriptor for name, memory in self._memories.items()},
         )
 
     # --- processes --------------------------------------------------------------------------------
@@ -621,14 +636,17 @@ class Supervisor:
         """Workers first, control last. The ruleset stays: each conduit is left as its `fail` says."""
         self._manager.tell("STOPPING=1")
         by = getattr(self, "_stopped_by", "signal")
+        if not self._settings.remove_on_exit:
+            # While workers decide: with the guard goes all that waits in the queues (a base chain is taken out).
+            self._host.close()
+        self._keeping.finish(within=1.0)
         self._pool.cancel()
         self._pool.stop(within=1.0)
-        self._keeping.finish(within=1.0)
+        if self._stopping == -1 and not self._settings.remove_on_exit:
+            deposit(self._handover(), self._manager)
         self._notifier.engine(EngineKind.ENGINE_STOP, by=by)
         if self._settings.remove_on_exit:
             self._host.remove()
-        else:
-            self._host.close()
         self._reply(
             self._stopping if self._stopping is not None else -1, ok=True, removed=self._settings.remove_on_exit
         )

@@ -125,6 +125,15 @@ def restart(bench: Bench, count: int, dice: random.Random) -> Iterator[float | N
         yield time.monotonic() - began
 
 
+def service_restart(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
+    """The service manager's restart: the old program has ended before the new one begins."""
+    for _ in range(count):
+        time.sleep(dice.uniform(0.5, 1.0))
+        began = time.monotonic()
+        bench.firewall.restart()
+        yield time.monotonic() - began
+
+
 def stop_and_start(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
     for _ in range(count):
         time.sleep(dice.uniform(0.5, 1.0))
@@ -295,6 +304,7 @@ FAULTS = (
         ("DNP3 polls",), opens=True, recovery="started again",
     ),
     Fault("restart", "planned restart (conduitfw upgrade)", 50, 2, restart, recovery="all is new"),
+    Fault("service-restart", "planned restart (the service manager's)", 50, 2, service_restart, recovery="all is new"),
     Fault("stop-start", "stop and start", 10, 1, stop_and_start, (), opens=True, recovery="started again"),
     # What is static goes on uninspected where its way to the queue is cut, and may not be taken up again.
     Fault("tamper", "ruleset flushed, deleted, changed; sysctl at 0", 24, 8, tamper, CLOSED, opens=True,
