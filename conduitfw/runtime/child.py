@@ -1,4 +1,4 @@
-"""Forked children: they die with the supervisor, and leave without running a destructor.
+"""Forked children: they end with the supervisor, and leave without running a destructor.
 
 A child that left by `sys.exit` would run the queue objects' destructors, which unbind the queues of
 everybody (DESIGN.md, 2).
@@ -21,11 +21,11 @@ _PR_SET_NAME = 15
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def fork(name: str, main: Callable[[], None]) -> int:
+def fork(name: str, main: Callable[[], None], orphaned: signal.Signals = signal.SIGKILL) -> int:
     """Fork a child that runs `main` and ends; gives its process id. `name`: at most 15 characters.
 
-    The child dies with its parent, and hears no signal that is meant for the supervisor: a terminal's
-    Ctrl-C and a service manager's SIGTERM go to all, and it is the supervisor who ends its children.
+    The child is sent `orphaned` when its parent dies, and hears no signal that is meant for the supervisor: a
+    terminal's Ctrl-C and a service manager's SIGTERM go to all, and it is the supervisor who ends its children.
     """
     parent = os.getpid()
     # What exists now is never garbage in the child, and its pages stay shared (it is never touched).
@@ -39,7 +39,7 @@ def fork(name: str, main: Callable[[], None]) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _libc.prctl(_PR_SET_PDEATHSIG, orphaned)
         _libc.prctl(_PR_SET_NAME, name.encode()[:15])
         if os.getppid() == parent:  # else it died before we asked to be told
             main()

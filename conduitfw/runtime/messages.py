@@ -141,6 +141,12 @@ class Sink(Protocol):
     def figures(self) -> dict[str, int]:
         """Counters for `status`."""
 
+    def owe(self, count: int) -> None:
+        """Note where it outlives all of us how many events are neither written nor told as lost."""
+
+    def owed(self) -> int:
+        """What was noted last, by whoever wrote here before."""
+
     @property
     def settled(self) -> int:
         """How many of the events that it took are written, or told as lost: they are safe if this process dies."""

@@ -303,7 +303,7 @@ class Supervisor:
             queue.let_go()
         self._control_end.close()
         # As root it may have to write into folders of others; of the network it needs nothing.
-        privileges.keep_only(privileges.DAC_OVERRIDE)
+        privileges.keep_only(privileges.DAC_OVERRIDE, orphaned=control.ORPHANED)
         control.Control(self._listener, self._controls_own_end, self._notices_end, self._shared, self._sink).run()
 
     def _keep_control(self, now: float) -> None:
@@ -325,7 +325,7 @@ class Supervisor:
             slot.beat(now)
             self._control_since = now
             self._control_restarts += 1
-            self._control_pid = child.fork("cfw-control", self._run_control)
+            self._control_pid = child.fork("cfw-control", self._run_control, control.ORPHANED)
 
     # --- the loop ---------------------------------------------------------------------------------
 

@@ -231,7 +231,7 @@ def test_the_log_is_bounded(tmp_path: Path) -> None:
         log.put(changed(described={"function": number}))
         log.tick(0)
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 45000
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["events.jsonl", "events.jsonl.1"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["events.jsonl", "events.jsonl.1", "events.jsonl.owed"]
 
 
 def test_metrics_are_prometheus_text() -> None:
@@ -289,3 +289,14 @@ def test_the_group_may_read_whatever_the_services_umask(tmp_path: Path) -> None:
     path.chmod(0o600)  # an administrator's own choice stays
     EventLog(str(path)).close()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_owed_outlives_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    log = EventLog(str(path))
+    assert log.owed() == 0
+    log.owe(817)
+    assert EventLog(str(path)).owed() == 817  # whoever owed it was killed
+    log.owe(0)
+    assert EventLog(str(path)).owed() == 0
+    assert EventLog("-").owed() == 0
