@@ -253,8 +253,11 @@ def _remove_leftovers() -> None:
 
 
 @contextmanager
-def bench(sessions: Sequence[dict[str, Any]] = SESSIONS) -> Iterator[Bench]:
-    """Everything up, under load, and gone at the end. The event log is on a small file system of its own."""
+def bench(sessions: Sequence[dict[str, Any]] = SESSIONS, patience: float = 3.0) -> Iterator[Bench]:
+    """Everything up, under load, and gone at the end. The event log is on a small file system of its own.
+
+    `patience`: seconds without an answer after which a session counts as lost.
+    """
     with ExitStack() as stack:
         _remove_leftovers()
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="conduitfw-chaos-")))
@@ -280,7 +283,7 @@ def bench(sessions: Sequence[dict[str, Any]] = SESSIONS) -> Iterator[Bench]:
         stack.callback(firewall.log.close)
         firewall.start()
         load = network.start(
-            SCADA, [sys.executable, "-m", "tests.chaos.load", json.dumps(sessions)], stderr=firewall.log
+            SCADA, [sys.executable, "-m", "tests.chaos.load", json.dumps(sessions), str(patience)], stderr=firewall.log
         )
         yield (found := Bench(network, folder, events, firewall, load, servers))
         if found.firewall.process.poll() is None:
