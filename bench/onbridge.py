@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import statistics
 import tempfile
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.policies import policy
+from bench.reload import reload
 from bench.variants import Way, Ways
 from conduitfw.demo.show import Firewall
 
@@ -52,7 +52,7 @@ def measure(trees: dict[str, Path], rounds: int, progress: Progress) -> dict[str
                 _check(way, before, latency["count"] + load["count"])
                 runs[way.name].append({"latency": latency, "throughput": load})
         progress("a reload of 10,000 rules under polls")
-        reload = {way.name: _reload(way) for way in all_ways if way.firewall is not None}
+        reload = {way.name: reload(way, 10_000) for way in all_ways if way.firewall is not None}
     return {"ways": {name: _digest(name, runs) for name in runs}, "memory": memory, "reload": reload}
 
 
@@ -120,19 +120,3 @@ def _memory(firewall: Firewall) -> dict[str, float]:
                     total[name] += int(rest.split()[0]) / 1024
             count += 1
     return {"processes": count, "pss_mb": total["Pss"], "private_dirty_mb": total["Private_Dirty"]}
-
-
-def _reload(way: Way) -> dict[str, float]:
-    """Seconds that a reload of 10,000 rules takes, and the longest round trip meanwhile, beside one without it."""
-    assert way.firewall is not None
-    still = way.measure("throughput 3000 1")
-    way.policy.write_text(policy(10_000))
-    way.begin("throughput 12000 1")
-    began = time.perf_counter()
-    answer = way.firewall.command("reload", "--json")
-    took = time.perf_counter() - began
-    under = way.end()
-    if answer.returncode:
-        raise OSError(f"{way.name}: the reload was refused: {answer.stderr or answer.stdout}")
-    rules = int(json.loads(answer.stdout)["policy"]["rules"])
-    return {"seconds": took, "rules": rules, "longest_us": under["max"], "longest_without_us": still["max"]}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BUILT = HERE / "build"
-_LIBRARIES = {"ping": ["-lm"], "accept_all": ["-lnetfilter_queue", "-lnfnetlink"]}
+_LIBRARIES = {"ping": ["-lm"], "accept_all": ["-lnetfilter_queue", "-lnfnetlink"], "callgrind": ["-shared", "-fPIC"]}
 
 
 def build(name: str) -> Path:

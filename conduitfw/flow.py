@@ -6,6 +6,9 @@ goes on from the record as it was before that packet, which nobody has decided a
 such death in a row the packet is what kills, and the flow is a suspect. One that finds a torn record has a suspect
 at once.
 
+Packets wait while a successor begins, so it glances at the records only (keys, marks), and reads each when a packet
+of its flow comes, or when there is time.
+
 Numbers of sequence space are unsigned 32-bit and wrap; `distance` compares them.
 """
 
@@ -62,15 +65,21 @@ class FlowTable:
         self._sweep = 0
         # Flows whose packet a predecessor had in hand when it died.
         self.suspects: list[Flow] = []
-        free, found = self.records.adopt()
+        # What a predecessor left and nobody has read yet: the slot of each record, by its flow's key; and how many.
+        self._unread: dict[int, dict[bytes, int]] = {TCP: {}, UDP: {}}
+        free, left = self.records.adopt()
         self._free: deque[int] = deque(free)
-        for flow, mark in found:
-            self._index(flow)
-            if mark == _IN_HAND:
-                flow.deaths += 1
-                self.records.write(flow)
-            if mark == _WRITING or flow.deaths >= PATIENCE:
-                self.suspects.append(flow)
+        self.unread = len(left)
+        by_source = self._by_source
+        at_once = []
+        for slot, transport, key, urgent in left:
+            source = key[: (len(key) - 4) // 2]
+            by_source[source] = by_source.get(source, 0) + 1
+            self._unread[transport][key] = slot
+            if urgent:
+                at_once.append((transport, key))
+        for transport, key in at_once:
+            self.recall(transport, key)
 
     @staticmethod
     def memory_size(max_flows: int) -> int:
@@ -88,17 +97,57 @@ class FlowTable:
         return max(self._by_source.values(), default=0)
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self._all) + self.unread
 
     def __iter__(self) -> Iterator[Flow]:
+        """All flows; reads all records."""
+        while self.recall_any() is not None:
+            pass
+        return self.read()
+
+    def read(self) -> Iterator[Flow]:
+        """The flows whose records were read."""
         return iter(self._all[:])
 
+    def recall(self, transport: int, key: bytes) -> Flow | None:
+        """Read the record of the flow that a packet with this key belongs to, one way or the other.
+
+        None where there is none that is not read yet: the flow is in `from_client` and `from_server`, or there is none.
+        """
+        unread = self._unread[transport]
+        slot = unread.pop(key, None)
+        if slot is None:
+            slot = unread.pop(reversed_key(key), None)
+        return None if slot is None else self._recall(slot)
+
+    def recall_any(self) -> Flow | None:
+        """Read one of the records that are not read yet, whichever; None where all are."""
+        for unread in self._unread.values():
+            if unread:
+                return self._recall(unread.popitem()[1])
+        return None
+
+    def _recall(self, slot: int) -> Flow:
+        flow, mark = self.records.load(slot)
+        self.unread -= 1
+        self._index(flow)
+        if mark == _IN_HAND:
+            flow.deaths += 1
+            self.records.write(flow)
+        if mark == _WRITING or flow.deaths >= PATIENCE:
+            self.suspects.append(flow)
+        return flow
+
     def find(self, transport: int, key: bytes) -> Flow | None:
-        """The flow of a packet with this key, whichever end sent it."""
-        return self.from_client[transport].get(key) or self.from_server[transport].get(key)
+        """The flow that a packet with this key belongs to, one way or the other; its record is read if it was not."""
+        found = self.from_client[transport].get(key) or self.from_server[transport].get(key)
+        return found if found is not None else self.recall(transport, key)
 
     def create(self, key: bytes, transport: int, now: float) -> Flow | None:
-        """A new flow, or None where the table or the source's share of it is full (counted)."""
+        """A new flow, or None where the table or the source's share of it is full (counted).
+
+        The caller knows that there is none with this key (`recall`).
+        """
         source = key[: (len(key) - 4) // 2]
         if self._by_source.get(source, 0) >= self.max_per_source:
             self.source_full += 1
@@ -108,13 +157,13 @@ class FlowTable:
             return None
         flow = Flow(key, transport, self._free.popleft())
         flow.created = flow.last = now
+        self._by_source[source] = self._by_source.get(source, 0) + 1
         self._index(flow)
         return flow
 
     def _index(self, flow: Flow) -> None:
         self.from_client[flow.transport][flow.key] = flow
         self.from_server[flow.transport][flow.reverse_key] = flow
-        self._by_source[flow.client] = self._by_source.get(flow.client, 0) + 1
         flow.place = len(self._all)
         self._all.append(flow)
 
@@ -147,7 +196,7 @@ class FlowTable:
         self.records.write(flow)
 
     def portion(self, count: int) -> list[Flow]:
-        """Up to `count` flows, going round the table with every call: for time-outs."""
+        """Up to `count` flows that were read, going round the table with every call: for time-outs."""
         flows = self._all
         if len(flows) <= count:
             return flows[:]

@@ -137,6 +137,19 @@ _ROOM_AT = 64  # within a half
 INLINE = 160  # octets of session, partial and held that need no block
 _INLINE = INLINE
 _HALF_SIZE = _ROOM_AT + INLINE
+
+
+def _at(name: str) -> int:
+    """Where a field that seldom changes stands in a record."""
+    return _SELDOM_AT + struct.calcsize("<" + "".join(code for _, code in _SELDOM[: _SELDOM_NAMES.index(name)]))
+
+
+# What a successor has to know of every record at once: mark, half, length of the key, key; transport, deaths; the
+# block of each half.
+_GLANCE = struct.Struct(
+    f"<BB2xB36s{_at('transport') - _KEY_AT - _KEY.size}xB{_at('deaths') - _at('transport') - 1}xB"
+    f"{_HALVES_AT + _ROOM_AT - 4 - _at('deaths') - 1}xI{_HALF_SIZE - 4}xI"
+)
 RECORD_SIZE = _HALVES_AT + 2 * _HALF_SIZE
 _get_seldom = operator.attrgetter(*_SELDOM_NAMES)
 assert _HALF.size == _ROOM_AT and RECORD_SIZE % 8 == 0 and BLOCK_SIZE % 8 == 0
@@ -314,25 +327,34 @@ class Records:
         self._blocks_by_source: dict[bytes, int] = {}
         self.pool_full = 0  # times that bytes found no block
 
-    def adopt(self) -> tuple[list[int], list[tuple[Flow, int]]]:
-        """The free slots, and the flows that a predecessor left, each with its record's mark."""
-        octets = self._octets
-        known = bytes(self.memory[: len(_MAGIC)]) == _MAGIC
-        if not known:
-            self.memory[: len(_MAGIC)] = _MAGIC
-        free: list[int] = []
-        found: list[tuple[Flow, int]] = []
-        marks = bytes(self.memory[RECORD_SIZE : self._blocks_at : RECORD_SIZE])
+    def adopt(self) -> tuple[list[int], list[tuple[int, int, bytes, bool]]]:
+        """The free slots, and what a predecessor left: slot, transport and key of each flow, and whether it is urgent.
+
+        Packets wait meanwhile, so a record is only glanced at; `load` reads it. Urgent: a packet of the flow was in
+        hand, its record cannot be relied upon, or workers have died of it.
+        """
+        memory = self.memory
+        if bytes(memory[: len(_MAGIC)]) != _MAGIC:
+            memory[: len(_MAGIC)] = _MAGIC
+            for slot in range(self.capacity):
+                self._octets[(slot + 1) * RECORD_SIZE] = FREE
+        marks = bytes(memory[RECORD_SIZE : self._blocks_at : RECORD_SIZE])
+        found: list[tuple[int, int, bytes, bool]] = []
+        taken = set()
         for slot, mark in enumerate(marks):
-            if mark == FREE or not known:
-                if mark != FREE:
-                    octets[(slot + 1) * RECORD_SIZE] = FREE
-                free.append(slot)
+            if mark == FREE:
                 continue
-            found.append(self._load(slot, mark))
-        taken = {flow.block for flow, _ in found}
-        self._free_blocks = deque(block for block in self._free_blocks if block not in taken)
-        return free, found
+            glance = _GLANCE.unpack_from(memory, (slot + 1) * RECORD_SIZE)
+            key = glance[3][: glance[2]]
+            block = glance[7] if glance[1] & 1 else glance[6]
+            found.append((slot, glance[4], key, mark != USED or block == _LEFT_OUT or glance[5] > 0))
+            if 0 < block < _LEFT_OUT:
+                taken.add(block)
+                source = key[: (len(key) - 4) // 2]
+                self._blocks_by_source[source] = self._blocks_by_source.get(source, 0) + 1
+        if taken:
+            self._free_blocks = deque(block for block in self._free_blocks if block not in taken)
+        return [slot for slot, mark in enumerate(marks) if mark == FREE], found
 
     def mark(self, flow: Flow) -> None:
         """A packet of this flow is in hand."""
@@ -470,9 +492,11 @@ class Records:
             del self._blocks_by_source[source]
         self._free_blocks.append(block)
 
-    def _load(self, slot: int, mark: int) -> tuple[Flow, int]:
+    def load(self, slot: int) -> tuple[Flow, int]:
+        """A flow that `adopt` found, and its record's mark: WRITING also where not all of its bytes are there."""
         memory = self.memory
         at = (slot + 1) * RECORD_SIZE
+        mark = int(memory[at])
         key_length, key = _KEY.unpack_from(memory, at + _KEY_AT)
         flow = Flow(key[:key_length], 6, slot)
         flow.half = memory[at + 1] & 1
@@ -494,7 +518,8 @@ class Records:
             flow.held = bytes(memory[place : place + held])
             if block:
                 flow.block = block
-                self._blocks_by_source[flow.client] = self._blocks_by_source.get(flow.client, 0) + 1
+        if flow.sent != flow.taken:
+            flow.older_until = flow.sent
         if flow.answer_length:
             flow.answer_due = 0.0  # a predecessor may have died before it was sent
         return flow, mark

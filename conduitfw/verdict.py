@@ -30,6 +30,7 @@ IDLE_SECONDS = 24 * 3600.0
 UDP_IDLE_SECONDS = 600.0
 _SWEEP = 512  # flows looked at in one tick
 _VLAN = 0x0FFF  # of the packet mark: the VLAN id, 0 without a tag (kernel/marks.py)
+_TAKE_UP = 16  # records of a predecessor's flows that are read at a time, while packets wait
 
 
 _COUNTERS = (
@@ -110,6 +111,12 @@ class Pipeline:
             packet = decode(data, verify_checksums=verify_checksums)
         except Malformed as malformed:
             return self._refused(malformed.reason)
+        if self.flows.unread and (flow := self.flows.recall(packet.transport, packet.key)) is not None:
+            ended = self._judge_anew(flow, now)
+            if ended:
+                outcome = self._refused(Reason.POLICY_CHANGED)
+                outcome.emissions = ended
+                return outcome
         flow = self.flows.from_client[packet.transport].get(packet.key)
         from_client = True
         if flow is None:
@@ -452,13 +459,7 @@ class Pipeline:
 
     def tick(self, now: float) -> list[Emission]:
         """Time-outs; call it about every 100 ms. Gives packets to send."""
-        emissions: list[Emission] = []
-        while self.flows.suspects:
-            suspect = self.flows.suspects.pop()
-            if suspect.observed:
-                self._forget(suspect, now)  # who only watches ends nothing: it is met again as an unknown one
-            else:
-                emissions += self._end_now(suspect, Reason.QUARANTINED, now)
+        emissions = self.take_up(now)
         for flow in self.flows.portion(_SWEEP):
             if _expired(flow, now):
                 self._forget(flow, now)
@@ -471,6 +472,27 @@ class Pipeline:
                 continue
             emissions += self._time_out(flow, now)
         self._counters["emitted"] += len(emissions)
+        return emissions
+
+    def take_up(self, now: float) -> list[Emission]:
+        """Read some more of what a predecessor left; end the flows whose packet killed. Gives packets to send."""
+        emissions: list[Emission] = []
+        for _ in range(_TAKE_UP):
+            flow = self.flows.recall_any()
+            if flow is None:
+                break
+            emissions += self._judge_anew(flow, now)
+        return emissions + self.end_suspects(now)
+
+    def end_suspects(self, now: float) -> list[Emission]:
+        """End the flows whose packet killed workers. Gives packets to send."""
+        emissions: list[Emission] = []
+        while self.flows.suspects:
+            suspect = self.flows.suspects.pop()
+            if suspect.observed:
+                self._forget(suspect, now)  # who only watches ends nothing: it is met again as an unknown one
+            else:
+                emissions += self._end_now(suspect, Reason.QUARANTINED, now)
         return emissions
 
     def _time_out(self, flow: Flow, now: float) -> list[Emission]:
@@ -532,24 +554,31 @@ class Pipeline:
         return []
 
     def swap(self, tables: Tables, now: float) -> list[Emission]:
-        """Take a new policy, between two packets. Sessions that it no longer allows are ended."""
+        """Take a new policy, between two packets. Sessions that it no longer allows are ended.
+
+        Those whose records are not read yet are judged when they are: by `take_up`, or by their next packet.
+        """
         self.tables = tables
         emissions: list[Emission] = []
-        for flow in self.flows:
-            flow.channel = None
-            if flow.state == State.TOMBSTONE:
-                continue
-            observed = flow.observed
-            if not self._find_channel(flow):
-                if flow.observed:
-                    self._forget(flow, now)
-                else:
-                    emissions += self._end_now(flow, Reason.POLICY_CHANGED, now)
-                continue
-            flow.older_until = flow.sent if flow.sent != flow.taken else -1
-            if flow.observed != observed:
-                self.flows.save(flow)
+        for flow in self.flows.read():
+            emissions += self._judge_anew(flow, now)
         return emissions
+
+    def _judge_anew(self, flow: Flow, now: float) -> list[Emission]:
+        """A flow of an older policy, or of a predecessor's. Gives packets to send, where it is ended."""
+        flow.channel = None
+        if flow.state == State.TOMBSTONE:
+            return []
+        observed = flow.observed
+        if not self._find_channel(flow):
+            if not flow.observed:
+                return self._end_now(flow, Reason.POLICY_CHANGED, now)
+            self._forget(flow, now)
+            return []
+        flow.older_until = flow.sent if flow.sent != flow.taken else -1
+        if flow.observed != observed:
+            self.flows.save(flow)
+        return []
 
 
 # These end the flow whatever `on_deny` says: dropping would leave both sides waiting for ever.

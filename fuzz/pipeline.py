@@ -245,7 +245,7 @@ class World:
         must(notice.reason is None or bool(notice.action), "a denial without an action")
 
     def flow_of(self, line: Line) -> Flow | None:
-        return self.pipeline.flows.from_client[packet.UDP if line.udp else packet.TCP].get(line.key)
+        return self.pipeline.flows.find(packet.UDP if line.udp else packet.TCP, line.key)
 
     # --- through the firewall ---------------------------------------------------------------------
 
@@ -270,8 +270,7 @@ class World:
             read = decode(data)
         except Malformed:
             return False
-        flows = self.pipeline.flows
-        flow = flows.from_client[read.transport].get(read.key) or flows.from_server[read.transport].get(read.key)
+        flow = self.pipeline.flows.find(read.transport, read.key)
         return flow is not None and flow.observed and not flow.answered_size  # whose numbers are translated for ever
 
     def _shadow(self) -> Pipeline | None:

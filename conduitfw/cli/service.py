@@ -17,8 +17,11 @@ from conduitfw.cli.state import MANAGEMENT, STATE
 from conduitfw.kernel.marks import DEFAULT_QUEUE_BASE
 from conduitfw.observe.events import DEFAULT_PATH, EventLog
 from conduitfw.observe.metrics import prometheus
+from conduitfw.runtime import child
+from conduitfw.runtime.handover import deposited, inherited
 from conduitfw.runtime.host import KernelHost
 from conduitfw.runtime.keeping import InForce, Keeping
+from conduitfw.runtime.service_manager import ServiceManager
 from conduitfw.runtime.start import first_policy
 from conduitfw.runtime.store import Store
 from conduitfw.runtime.supervisor import Settings, Supervisor
@@ -69,10 +72,17 @@ def run(
     """
     if bridge and router:
         raise click.UsageError("--bridge or --router, not both")
+    # Before anything can be refused: what is not taken, a queue above all, must not stay with the service manager.
+    manager = ServiceManager()
+    old = inherited() or deposited(manager)
     host = KernelHost(bridge, queue_base, router=router, management=management)
     paths = tuple(str(path.resolve()) for path in policy)
     store = Store(state) if state else None
-    trial, notice, problems = first_policy(paths, host.examine, store)
+    try:
+        # In a process of its own: what reading a policy needs would lie in the memory of all others for ever.
+        trial, notice, problems = child.ask("cfw-candidate", lambda: first_policy(paths, host.examine, store))
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
     for each in problems:
         click.echo(problem_line(each), err=True)
     if trial.policy is None:
@@ -94,7 +104,8 @@ def run(
         remove_on_exit=remove_on_exit,
     )
     try:
-        Supervisor(settings, keeping, host, host.examine, lambda: EventLog(events_path), announce).run()
+        host.find_bridge(trial.policy)
+        Supervisor(settings, keeping, host, host.examine, lambda: EventLog(events_path), announce, manager, old).run()
     except OSError as error:
         raise click.ClickException(str(error)) from None
 

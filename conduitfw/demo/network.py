@@ -135,12 +135,20 @@ class TwoZones:
         return done
 
     def start(
-        self, zone: str, command: Sequence[str], *, stderr: IO[str] | int | None = subprocess.DEVNULL
+        self,
+        zone: str,
+        command: Sequence[str],
+        *,
+        stderr: IO[str] | int | None = subprocess.DEVNULL,
+        pass_fds: Sequence[int] = (),
     ) -> subprocess.Popen[str]:
-        """Start a command in a zone; it ends with the zones at the latest. Its input and output are pipes."""
+        """Start a command in a zone; it ends with the zones at the latest. Its input and output are pipes.
+
+        `pass_fds`: descriptors that it has, too.
+        """
         process = subprocess.Popen(
             ["ip", "netns", "exec", self.namespace(zone), *command],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, bufsize=1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, bufsize=1, pass_fds=pass_fds,
         )  # fmt: skip
         self._processes.append(process)
         return process

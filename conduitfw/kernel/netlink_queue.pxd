@@ -74,7 +74,7 @@ cdef inline int receive_burst(int fd, const unsigned char[::1] into, Py_ssize_t 
 cdef inline int wait_on(int epoll, double seconds, int *ready) except -1:
     """Wait until one of the descriptors can be read; gives how many can, at most 4, and which."""
     cdef epoll_event events[4]
-    cdef int place, count = epoll_wait(epoll, events, 4, <int>(seconds * 1000) + 1)
+    cdef int place, count = epoll_wait(epoll, events, 4, <int>(seconds * 1000) + 1 if seconds > 0 else 0)
     if count < 0:
         if code != EINTR:
             PyErr_SetFromErrno(OSError)

@@ -373,10 +373,10 @@ class Waiter:
         self._descriptor = self._epoll.fileno()
 
     def serve(self, seconds: float) -> bool:
-        """For so long. True where `other` has something to read: then at once."""
+        """For so long, and at least once. True where `other` has something to read: then at once."""
         began = time.monotonic()
         left = seconds
-        while left > 0:
+        while True:
             if _COMPILED:
                 count = wait_on(self._descriptor, left, self._ready)  # type: ignore # noqa: F821
             else:
@@ -389,7 +389,8 @@ class Waiter:
                 queue = self._by_descriptor[descriptor]
                 queue.service()
             left = began + seconds - time.monotonic()
-        return False
+            if left <= 0:
+                return False
 
 
 def _half(data: bytes, at: int) -> int:

@@ -18,6 +18,8 @@ TABLE = "conduitfw"
 # What one source may send into the queue of static conduits. Polls are some hundred packets a second; the engine
 # decides several thousand of the worst kind, and the queue holds 2,048.
 STATIC_RATE, STATIC_BURST = 4000, 512
+# Of what a source may have queued, one flow has at most a part: what floods in one session leaves room for the others.
+STATIC_FLOW_RATE, STATIC_FLOW_BURST = 3000, 384
 
 _TAGS = "{ 8021q, 8021ad, 0x9100 }"
 _IPV6 = "meta protocol ip6"  # said first: what nft would say by itself does not hold for a tagged frame
@@ -31,6 +33,7 @@ COUNTERS = {
     "server_opens": "connections that the servers' side tried to open",
     "unnamed": "named by no rule",
     "flooded": "more than one source may have inspected: while a queue is too long, and on static conduits always",
+    "flooded_flow": "more than one session may have inspected in one direction, at the same times",
     "uninspected": "traffic of a static or watched conduit that no engine has decided: it passed",
     "unjudged": "inspected traffic that no engine has decided",
     "routed": "traffic between zones that tried to pass through this machine's own addresses",
@@ -71,6 +74,11 @@ def render(policy: Policy, shape: Shape, *, static: bool = False, per_source: in
             "",
         ]
     return "\n".join(head)
+
+
+def per_flow(per_source: int) -> int:
+    """Packets per second that one flow may have queued each way while a source may have `per_source`; 0: no limit."""
+    return -(-per_source // 2)
 
 
 def removal(family: str) -> str:
@@ -193,20 +201,30 @@ class _Text:
 
     def _static_limit(self) -> list[str]:
         """Always: where the kernel passes what finds no room in the queue, nobody may fill it alone."""
-        limit = f"limit rate over {STATIC_RATE}/second burst {STATIC_BURST} packets"
-        return [
-            f"update @queued{version} {{ {proto} saddr {limit} }} counter name flooded drop"
-            for proto, version in (("ip", 4), ("ip6", 6))
-        ]
+        return self._limits(
+            ("queued_flows", STATIC_FLOW_RATE, STATIC_FLOW_BURST), ("queued", STATIC_RATE, STATIC_BURST)
+        )
 
     def _limit(self) -> list[str]:
         if not self._per_source:
             return []
-        limit = f"limit rate over {self._per_source}/second burst {self._per_source} packets"
-        return [
-            f"update @sources{version} {{ {proto} saddr {limit} }} counter name flooded drop"
-            for proto, version in (("ip", 4), ("ip6", 6))
-        ]
+        of_a_flow = per_flow(self._per_source)
+        return self._limits(("flows", of_a_flow, of_a_flow), ("sources", self._per_source, self._per_source))
+
+    @staticmethod
+    def _limits(of_a_flow: tuple[str, int, int], of_a_source: tuple[str, int, int]) -> list[str]:
+        """Set, packets per second, burst. A flow's comes first: what it drops, its source has not sent."""
+        lines = []
+        for (name, rate, burst), key, counter in (
+            (of_a_flow, "{0} saddr . {0} daddr . meta l4proto . th sport . th dport", "flooded_flow"),
+            (of_a_source, "{0} saddr", "flooded"),
+        ):
+            limit = f"limit rate over {rate}/second burst {burst} packets"
+            lines += [
+                f"update @{name}{version} {{ {key.format(proto)} {limit} }} counter name {counter} drop"
+                for proto, version in (("ip", 4), ("ip6", 6))
+            ]
+        return lines
 
     def _to_queue(self, queue: int) -> list[str]:
         closed = queue == marks.QUEUE_CLOSED
@@ -364,9 +382,13 @@ class _Text:
             protocol = "meta protocol ip" if version == 4 else _IPV6
             passed = f"{self._marked(marks.PASSED)} counter name opened accept"
             lines += [
+                f"{there} vmap @inspected_hosts{version}",
                 f"{there} vmap @inspected{version}",
+                f"{back} vmap @inspected_hosts{version}",
                 f"{back} vmap @inspected{version}",
+                f"{there} @opened_hosts{version} goto from_client",
                 f"{there} @opened{version} goto from_client",
+                f"{back} @opened_hosts{version} goto from_server",
                 f"{back} @opened{version} goto from_server",
                 f"{protocol} {icmp} type echo-request {proto} saddr . {proto} daddr @pinged{version} {passed}",
                 f"{protocol} {icmp} type {{ echo-reply, {errors} }} "
@@ -386,4 +408,4 @@ class _Text:
         ]
 
 
-__all__ = ["BRIDGE", "COUNTERS", "INET", "TABLE", "Method", "Shape", "removal", "render"]
+__all__ = ["BRIDGE", "COUNTERS", "INET", "TABLE", "Method", "Shape", "per_flow", "removal", "render"]

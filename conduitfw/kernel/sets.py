@@ -76,19 +76,31 @@ class _Sets:
             spec = [f"type {address}", "size 65535", "flags dynamic,timeout", "timeout 10s"]
             found.append(Container("set", f"sources{version}", spec, [], "What each source sends while it is limited"))
             found.append(Container("set", f"queued{version}", spec, [], "What each sends into static conduits"))
+            flow = f"type {address} . {address} . inet_proto . inet_service . inet_service"
+            for name, comment in (
+                ("flows", "What each flow sends one way while sources are limited"),
+                ("queued_flows", "What each flow sends one way into static conduits"),
+            ):
+                found.append(Container("set", f"{name}{version}", [flow, *spec[1:]], [], comment))
             key = f"{address} . {address} . inet_proto . inet_service"
+            # Most rules name single hosts and ports. Those stand in tables of their own, which are hashed: of ranges of
+            # four fields the kernel takes out ten thousand in two seconds, and lets nobody else run on that core.
             interval = ["flags interval"]
             pair, quad = [f"type {address} . {address}", *interval], [f"type {key}", *interval]
             port = "ifname . mark" if self._bridge else "ifname"
             sides, inspected = [f"type {port} . {address}", *interval], [f"type {key} : verdict", *interval]
             single = [f"type {address}", *interval]
+            inspected_hosts, inspected_ranges = _by_kind(self._inspected(version))
+            opened_hosts, opened_ranges = _by_kind(self._opened(version))
             for kind, name, spec, elements, comment in (
                 ("set", "sided", single, self._sided(version), "Addresses of zones that name their interfaces"),
                 ("set", "sides", sides, self._sides(version), "Which addresses belong on which interface, and VLAN"),
-                ("map", "inspected", inspected, self._inspected(version),
+                ("map", "inspected_hosts", inspected[:1], inspected_hosts,
                  "Server . client . protocol . server's port: what the engine decides"),
-                ("set", "opened", quad, self._opened(version),
+                ("map", "inspected", inspected, inspected_ranges, "The same, of networks and ranges of ports"),
+                ("set", "opened_hosts", quad[:1], opened_hosts,
                  "Server . client . protocol . server's port: what passes as it is"),
+                ("set", "opened", quad, opened_ranges, "The same, of networks and ranges of ports"),
                 ("set", "reached", single, self._reached(version),
                  "Ends of inspected sessions: they are told of packets that are too big"),
                 ("set", "pinged", pair, self._pinged(version), "Client . server: who may ping whom"),
@@ -251,6 +263,11 @@ class _Sets:
                 ends = self._zones[conduit.from_zone].networks, self._zones[conduit.to_zone].networks
                 boxes += [*boxes_between(ends[0], ends[1], version), *boxes_between(ends[1], ends[0], version)]
         return [" . ".join(address_range(each, version) for each in box) for box in disjoint(boxes)]
+
+
+def _by_kind(keys: list[str]) -> tuple[list[str], list[str]]:
+    """Those that say one number for each field, and those with a range in it."""
+    return [key for key in keys if "-" not in key], [key for key in keys if "-" in key]
 
 
 def _sides_of(conduit: Conduit) -> frozenset[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import sys
 import time
 from dataclasses import dataclass
@@ -22,8 +23,10 @@ from conduitfw.runtime.messages import EngineKind, EngineNotice, FlowNotice, Mes
 DEFAULT_PATH = "/var/log/conduitfw/events.jsonl"
 WINDOW = 10.0  # seconds in which equal denials are folded
 FOLDED_MAX = 4096  # kinds of denial that are remembered at a time
+OWED = ".owed"  # behind the log's name: a file with the number of events that are neither written nor told as lost
 FILE_MAX = 64 << 20  # bytes: then the file is moved to PATH.1, and what was there is gone
 
+_OWED = struct.Struct("<Q")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -104,7 +107,10 @@ class EventLog:
         self._lost = 0  # on their way here, as last told by `tick`
         self._lost_told = self._unwritten_told = 0  # of them the log speaks already
         self._settled = 0
+        self._owed = -1  # descriptor
+        self._owes = 0
         self._open()
+        self._open_owed()
 
     # --- the sink ---------------------------------------------------------------------------------
 
@@ -155,6 +161,18 @@ class EventLog:
         """Counters for `status`. `folded` are counted in other events; `unwritten` are lost."""
         return {"written": self._written, "folded": self._folded, "unwritten": self._unwritten}
 
+    def owe(self, count: int) -> None:
+        """Note beside the log how many events are neither written nor told as lost."""
+        if count == self._owes or self._owed < 0:
+            return
+        with contextlib.suppress(OSError):
+            os.pwrite(self._owed, _OWED.pack(count), 0)
+            self._owes = count
+
+    def owed(self) -> int:
+        """What was noted there last: died with who noted it."""
+        return self._owes
+
     @property
     def settled(self) -> int:
         """How many of the events that it took are written (also as repetitions), or told as lost."""
@@ -173,8 +191,25 @@ class EventLog:
             return
         with contextlib.suppress(OSError):  # tried again with every event
             os.makedirs(os.path.dirname(self._path) or ".", mode=0o750, exist_ok=True)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._descriptor = os.open(self._path, flags, 0o640)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            try:
+                self._descriptor = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
+                self._descriptor = os.open(self._path, flags)
+            else:
+                os.fchmod(self._descriptor, 0o640)  # the group reads events, whatever the service's umask
+
+    def _open_owed(self) -> None:
+        if self._path == "-":
+            return
+        with contextlib.suppress(OSError):
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._owed = os.open(self._path + OWED, flags, 0o640)
+            found = os.pread(self._owed, _OWED.size, 0)
+            if len(found) == _OWED.size:
+                self._owes = _OWED.unpack(found)[0]
+            else:  # its place on the disk is taken now: later the disk may be full
+                os.pwrite(self._owed, _OWED.pack(0), 0)
 
     def _follow(self) -> None:
         """Reopen where the path leads elsewhere now; begin a new file where this one is long enough."""

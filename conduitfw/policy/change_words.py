@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, summarize_address_range
 
@@ -19,28 +20,29 @@ class Names:
     """Addresses by the names that a policy gives them."""
 
     def __init__(self, policy: Policy) -> None:
-        self._assets = {asset.address: asset.name for asset in policy.assets}
+        self._assets = {
+            version: {int(asset.address): asset.name for asset in policy.assets if asset.address.version == version}
+            for version in (4, 6)
+        }
+        self._sorted = {version: sorted(names) for version, names in self._assets.items()}
         self._zones = {network: zone.name for zone in policy.zones for network in zone.networks}
 
     def hosts(self, ranges: Spans, version: int) -> list[str]:
         """An asset's name, a zone's, a network or an address for each part of it."""
         found: list[str] = []
         kind: Callable[[int], IPv4Address | IPv6Address] = IPv4Address if version == 4 else IPv6Address
+        assets, numbers = self._assets[version], self._sorted[version]
         for low, high in ranges:
             first, last = kind(int(low)), kind(int(high))
-            inside = {
-                address: name
-                for address, name in self._assets.items()
-                if address.version == version and low <= int(address) <= high
-            }
-            if len(inside) == int(high) - int(low) + 1 <= 256:  # every host of it has a name
-                found += [inside[address] for address in sorted(inside, key=int)]
+            named = numbers[bisect_left(numbers, int(low)) : bisect_right(numbers, int(high))]
+            if len(named) == int(high) - int(low) + 1 <= 256:  # every host of it has a name
+                found += [assets[number] for number in named]
                 continue
             for network in summarize_address_range(first, last):
                 if network in self._zones:
                     found.append(self._zones[network])
                 elif network.num_addresses == 1:
-                    found.append(self._assets.get(network.network_address, str(network.network_address)))
+                    found.append(assets.get(int(network.network_address), str(network.network_address)))
                 else:
                     found.append(str(network))
         return found

@@ -7,13 +7,14 @@ nothing, and a request that another rule still allows is not told as denied. Eac
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from conduitfw.policy.change_words import Names, conduit_words, plainer, tag_words, words
-from conduitfw.policy.model import UNTAGGED, Asset, Conduit, Policy, Rule, Zone
-from conduitfw.policy.reach import Dimensions, Kind, Reach, reaches
-from conduitfw.policy.regions import Region, Spans, common, joined, subtract_all
+from conduitfw.policy.model import UNTAGGED, Asset, Conduit, Inspection, Policy, Rule, Zone
+from conduitfw.policy.neighbours import Neighbours
+from conduitfw.policy.reach import Dimensions, Kind, Reach, dimensions_of, reaches
+from conduitfw.policy.regions import Region, common, joined, subtract_all
 
 # Comparisons of two regions (some microseconds each) after which rules that are left are only named.
 BUDGET = 500_000
@@ -57,19 +58,38 @@ class Change:
 def changes(old: Policy, new: Policy, budget: int = BUDGET) -> list[Change]:
     """All changes: what became denied first, then what became allowed, then what is only done otherwise.
 
-    Costs about as much as rules that changed times rules that there are. Beyond `budget` comparisons, rules that
-    changed are named without saying how much of them another rule still allows.
+    Costs about as much as rules that changed, times those that name the same clients and servers. Beyond `budget`
+    comparisons, rules that changed are named without saying how much of them another rule still allows.
     """
-    before, after = reaches(old), reaches(new)
+    gone, come = _without(old.rules, new.rules), _without(new.rules, old.rules)
     found = [
         *_conduits(old, new),
-        *_missing(Effect.DENIED, old, difference(before, after, budget)),
-        *_missing(Effect.ALLOWED, new, difference(after, before, budget)),
+        *_missing(Effect.DENIED, old, difference(reaches(gone), reaches(_near(new.rules, gone)), budget)),
+        *_missing(Effect.ALLOWED, new, difference(reaches(come), reaches(_near(old.rules, come)), budget)),
         *(Change(Effect(effect), "", "", text) for effect, text in tag_words(old.tags, new.tags)),
         *_sides(old, new),
     ]
     order = [Effect.DENIED, Effect.ALLOWED, Effect.CHANGED]
     return sorted(found, key=lambda each: order.index(each.effect))
+
+
+def _without(ours: Sequence[Rule], theirs: Sequence[Rule]) -> list[Rule]:
+    """Those that are not among theirs, under whatever name."""
+    known: dict[object, list[Inspection | None]] = {}
+    for rule in theirs:
+        known.setdefault(_ends(rule), []).append(rule.inspection)
+    return [rule for rule in ours if rule.inspection not in known.get(_ends(rule), ())]
+
+
+def _ends(rule: Rule) -> tuple[object, ...]:
+    return rule.allow, rule.transport, rule.clients, rule.servers, rule.ports
+
+
+def _near(theirs: Sequence[Rule], ours: Sequence[Rule]) -> list[Rule]:
+    """Those of theirs that can allow what one of ours allows."""
+    neighbours = Neighbours(theirs)
+    found = {other.index for rule in ours for other in neighbours.of(rule)}
+    return [rule for rule in theirs if rule.index in found]
 
 
 @dataclass
@@ -82,27 +102,37 @@ class Left:
     whole: bool = True
 
 
+_Placed = tuple[int, Region]  # its place among all
+_FEW = 8  # hosts
+
+
 class _Index:
     """Regions by servers and clients: few of them are anywhere near another one."""
 
     def __init__(self, found: Iterable[Reach], dimensions: Dimensions) -> None:
         self._ends = dimensions.server, dimensions.client
-        self._by_server: dict[Spans, dict[Spans, list[Region]]] = {}
-        for each in found:
-            server, client = (each.region[end] for end in self._ends)
-            self._by_server.setdefault(server, {}).setdefault(client, []).append(each.region)
+        self._all: list[_Placed] = []
+        self._by_host: dict[float, list[_Placed]] = {}
+        self._wide: list[_Placed] = []  # whose servers are more than a few hosts
+        for place, each in enumerate(found):
+            self._all.append(placed := (place, each.region))
+            server = each.region[dimensions.server]
+            if len(server) <= _FEW and all(low == high for low, high in server):
+                for host, _ in server:
+                    self._by_host.setdefault(host, []).append(placed)
+            else:
+                self._wide.append(placed)
 
     def near(self, region: Region) -> list[Region]:
         """Those that have a server and a client in common with it."""
-        server, client = (region[end] for end in self._ends)
-        return [
-            each
-            for servers, by_client in self._by_server.items()
-            if common(servers, server)
-            for clients, regions in by_client.items()
-            if common(clients, client)
-            for each in regions
-        ]
+        server = region[self._ends[0]]
+        maybe = self._all
+        if len(server) <= _FEW and all(low == high for low, high in server):
+            by_place = dict(self._wide)
+            for host, _ in server:
+                by_place.update(self._by_host.get(host, ()))
+            maybe = sorted(by_place.items(), key=lambda placed: placed[0])
+        return [each for _, each in maybe if all(common(each[end], region[end]) for end in self._ends)]
 
 
 def difference(ours: dict[Kind, list[Reach]], theirs: dict[Kind, list[Reach]], budget: int = BUDGET) -> list[Left]:
@@ -111,7 +141,7 @@ def difference(ours: dict[Kind, list[Reach]], theirs: dict[Kind, list[Reach]], b
     for kind, mine in ours.items():
         others = theirs.get(kind, [])
         same = {other.key for other in others}
-        index = _Index(others, Dimensions(kind))
+        index = _Index(others, dimensions_of(kind))
         for each in mine:
             if each.key in same:
                 continue
@@ -134,7 +164,7 @@ def _missing(effect: Effect, policy: Policy, found: list[Left]) -> Iterator[Chan
     for left in found:
         only = " (the conduit is only monitored)" if left.rule.conduit in watched else ""
         unsure = "" if left.whole else "; too many changes to say whether another rule allows it as well"
-        dimensions = Dimensions(left.kind)
+        dimensions = dimensions_of(left.kind)
         for region in joined([plainer(each, dimensions) for each in left.regions]):
             text, detail = words(left.rule, region, dimensions, names)
             yield Change(effect, left.rule.conduit, left.rule.name, text + only + unsure, detail)

@@ -13,9 +13,9 @@ from conduitfw.policy.source import Report, Text, nearest
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Endpoint:
-    """One network that a rule names, the zone it lies in, and the asset, where it is one."""
+    """One network that a rule names, the zone it lies in, and the asset, where it is one. Each is itself alone."""
 
     network: Network
     zone: Zone
@@ -75,6 +75,7 @@ class Endpoints:
         self._by_address = {asset.address: asset for asset in self.assets.values()}
         self._groups = groups
         self._resolved: dict[str, tuple[Endpoint, ...]] = {}
+        self._of_assets: dict[str, Endpoint] = {}
         # Ranges of one version never overlap between zones, so a network is looked for by its prefixes.
         self._networks: dict[tuple[int, int], dict[int, Zone]] = {}
         for zone in zones:
@@ -130,7 +131,10 @@ class Endpoints:
         return (Endpoint(network, zone_of, None),)
 
     def _of_asset(self, asset: Asset) -> Endpoint:
-        return Endpoint(host(asset.address), self._zones[asset.zone], asset)
+        found = self._of_assets.get(asset.name)
+        if found is None:
+            found = self._of_assets[asset.name] = Endpoint(host(asset.address), self._zones[asset.zone], asset)
+        return found
 
     def _unknown(self, word: str) -> tuple[str, str]:
         if re.fullmatch(r"[0-9a-fA-F.:]+(/[0-9]+)?", word) and not word.isalpha() and ("." in word or ":" in word):

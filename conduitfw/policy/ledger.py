@@ -103,7 +103,10 @@ class Ledger:
     """The entries, in shared memory or in memory of its own. Bounded."""
 
     def __init__(self, memory: Memory | None = None) -> None:
-        """`memory`: SIZE bytes, zeros or what a predecessor left in it; None: of its own."""
+        """`memory`: SIZE bytes, zeros or what a predecessor left in it; None: of its own.
+
+        A successor begins while packets wait, and few of them need it: it is read when the first one does.
+        """
         self._memory: Memory = bytearray(SIZE) if memory is None else memory
         self._values: dict[bytes, _Value] = {}  # the longest unchanged first
         self._uses: dict[bytes, _Uses] = {}  # the longest unused first
@@ -114,14 +117,14 @@ class Ledger:
         # While something is tried: what stood before it under each name that it changed (None: nothing).
         self._values_before: dict[bytes, _Value | None] | None = None
         self._uses_before: dict[bytes, _Uses | None] | None = None
-        self._adopt(fresh=memory is None)
-
-    def _adopt(self, *, fresh: bool) -> None:
-        """Read what is there. A standby does it while packets wait: what was never used costs one comparison."""
-        memory = self._memory
-        if fresh:
+        self._unread = memory is not None
+        if memory is None:
             self._free_values, self._free_uses = list(range(VALUES)), list(range(RATES))
-            return
+
+    def _read(self) -> None:
+        """Read what a predecessor left. What was never used costs one comparison."""
+        self._unread = False
+        memory = self._memory
         for slot in _in_use(memory, 0, _VALUE.size, VALUES, self._free_values):
             at = slot * _VALUE.size
             name, *fields, check = _VALUE.unpack_from(memory, at)
@@ -176,12 +179,12 @@ class Ledger:
 
     def seen(self, name: bytes) -> float | None:
         """The last value that the server is known to have had, or None."""
-        found = self._values.get(name)
+        found = self._known(name)
         return found.seen if found is not None and found.seen == found.seen else None
 
     def told(self, name: bytes) -> tuple[float, ...]:
         """The lowest and the highest value that it was told and may have by now: it has not said. () where none is."""
-        found = self._values.get(name)
+        found = self._known(name)
         return (found.low, found.high) if found is not None and found.low == found.low else ()
 
     def note(self, name: bytes, value: float, since: float) -> None:
@@ -189,7 +192,7 @@ class Ledger:
 
         An answer to an older question than what is known already teaches nothing.
         """
-        entry = self._values.get(name)
+        entry = self._known(name)
         if entry is not None and since < max(entry.since, entry.told_at):
             return
         entry = self._value(name)
@@ -208,7 +211,7 @@ class Ledger:
 
     def settle(self, name: bytes, value: float | None, now: float, *, taken: bool) -> None:
         """The server has answered a request to write: it took it, or not. `value` None: what it was told last."""
-        entry = self._values.get(name)
+        entry = self._known(name)
         if entry is None or not entry.pending:
             return  # nothing was written that we know of: an answer that proves nothing
         entry = self._value(name)
@@ -224,8 +227,15 @@ class Ledger:
         entry.low = entry.high = entry.latest = _NONE
         entry.pending = 0
 
+    def _known(self, name: bytes) -> _Value | None:
+        if self._unread:
+            self._read()
+        return self._values.get(name)
+
     def _value(self, name: bytes) -> _Value:
         """The entry, now the last one changed. Where there is no room, the longest unchanged one is forgotten."""
+        if self._unread:
+            self._read()
         entry = self._values.pop(name, None)
         if self._values_before is not None:
             self._values_before.setdefault(name, copy(entry))
@@ -251,6 +261,8 @@ class Ledger:
 
     def used(self, name: bytes, period: float, now: float) -> int:
         """How often it was used in the period before `now`, in seconds. Never less than it was."""
+        if self._unread:
+            self._read()
         uses = self._uses.get(name)
         if uses is None:
             # The one that was used longest ago gives its place away, once it counts no more.
@@ -260,6 +272,8 @@ class Ledger:
 
     def use(self, name: bytes, period: float, now: float) -> None:
         """Count one use. `used` said that there is room for it."""
+        if self._unread:
+            self._read()
         part = int(now * _PARTS / period)
         uses = self._uses.pop(name, None)
         if self._uses_before is not None:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from conduitfw.policy.endpoints import inside
 from conduitfw.policy.limits import SubFunctions
-from conduitfw.policy.model import Conduit, Network, Place, Policy, Rule
+from conduitfw.policy.model import Address, Conduit, Network, Place, Policy, Rule
+from conduitfw.policy.neighbours import Neighbours
 from conduitfw.policy.source import Report
 from conduitfw.policy.tags import Tag
 
@@ -37,11 +38,11 @@ def _around_tags(policy: Policy, report: Report) -> None:
     for tag in policy.tags:
         if tag.limited:
             limited[tag.protocol.name].append(tag)
+    first = {name: _FirstTag(tags) for name, tags in limited.items()}
     for rule in policy.rules:
-        tags = limited.get(rule.allow)
-        if not tags or rule.inspection is None:
+        if rule.allow not in first or rule.inspection is None:
             continue
-        protocol = tags[0].protocol
+        protocol = limited[rule.allow][0].protocol
         blind = rule.inspection.functions - protocol.addressed - protocol.quiet
         blind -= frozenset(  # those of which every sub-function that the rule allows changes nothing
             function
@@ -50,12 +51,39 @@ def _around_tags(policy: Policy, report: Report) -> None:
             for function, allowed in limit.allowed.items()
             if allowed <= protocol.quiet_details.get(function, frozenset())
         )
-        reached = next((tag for tag in tags if any(tag.server in network for network in rule.servers)), None)
-        if reached is not None and any(number <= 0xFF for number in blind):
+        if not any(number <= 0xFF for number in blind):
+            continue
+        reached = first[rule.allow].within(rule.servers)
+        if reached is not None:
             report.warning(
                 rule.place, f"the limits of {reached.name} do not hold for {protocol.functions.name(min(blind))}",
                 "its requests do not say what they write",
             )  # fmt: skip
+
+
+class _FirstTag:
+    """Which of many tags is the first whose server lies in some networks."""
+
+    def __init__(self, tags: Sequence[Tag]) -> None:
+        self._tags = tags
+        self._of_server: dict[Address, int] = {}
+        for place, tag in enumerate(tags):
+            self._of_server.setdefault(tag.server, place)
+        self._known: dict[Network, int] = {}
+
+    def within(self, networks: Iterable[Network]) -> Tag | None:
+        """The first tag, or None."""
+        place = min((self._within(network) for network in networks), default=len(self._tags))
+        return self._tags[place] if place < len(self._tags) else None
+
+    def _within(self, network: Network) -> int:
+        if network.num_addresses == 1:
+            return self._of_server.get(network.network_address, len(self._tags))
+        found = self._known.get(network)
+        if found is None:
+            places = (place for server, place in self._of_server.items() if server in network)
+            found = self._known[network] = min(places, default=len(self._tags))
+        return found
 
 
 def _zones(policy: Policy, report: Report) -> None:
@@ -111,26 +139,24 @@ def _conduit(conduit: Conduit, policy: Policy, report: Report) -> None:
 
 
 def _shadowed(conduit: Conduit, report: Report) -> None:
-    """A rule that allows nothing which an earlier one does not allow as well.
-
-    Only rules that name the same first server, or a whole network, can cover a rule: so ten thousand
-    rules are not compared with each other.
-    """
-    by_server: dict[tuple[str, str, Network], list[Rule]] = defaultdict(list)
-    wide: dict[tuple[str, str], list[Rule]] = defaultdict(list)
+    """A rule that allows nothing which an earlier one does not allow as well. One for single servers is named first."""
+    by_kind: dict[tuple[str, str], list[Rule]] = defaultdict(list)
     for rule in conduit.rules:
-        kind = rule.allow, rule.transport
-        earlier = [*by_server[(*kind, rule.servers[0])], *wide[kind]]
-        cover = next((other for other in earlier if _covers(other, rule)), None)
-        if cover is not None:
-            report.warning(
-                rule.place, f"the rule {rule.name!r} allows nothing that {cover.name!r} does not", "delete it"
-            )
-        if any(server.num_addresses > 1 for server in rule.servers):
-            wide[kind].append(rule)
-        else:
-            for server in rule.servers:
-                by_server[(*kind, server)].append(rule)
+        by_kind[(rule.allow, rule.transport)].append(rule)
+    for rules in by_kind.values():
+        neighbours = Neighbours(rules)
+        for rule in rules:
+            earlier = [other for other in neighbours.around(rule) if other.index < rule.index]
+            earlier.sort(key=_is_wide)
+            cover = next((other for other in earlier if _covers(other, rule)), None)
+            if cover is not None:
+                report.warning(
+                    rule.place, f"the rule {rule.name!r} allows nothing that {cover.name!r} does not", "delete it"
+                )
+
+
+def _is_wide(rule: Rule) -> bool:
+    return any(server.num_addresses > 1 for server in rule.servers)
 
 
 def _covers(wide: Rule, narrow: Rule) -> bool:
@@ -164,7 +190,9 @@ def _addresses_cover(wide: _Entries, narrow: _Entries) -> bool:
     return True
 
 
-def _all_inside(inner: Iterable[Network], outer: Sequence[Network]) -> bool:
+def _all_inside(inner: Sequence[Network], outer: Sequence[Network]) -> bool:
+    if inner == outer:
+        return True
     listed = set(outer)
     return all(each in listed or any(inside(each, network) for network in outer) for each in inner)
 
@@ -198,13 +226,14 @@ def _collide(rules: Sequence[Rule], report: Report) -> None:
             for low, high in rule.ports:
                 for port in range(low, high + 1):
                     inspected[port].append(rule)
-    uninspected = [rule for rule in rules if rule.inspection is None]
+    uninspected = Neighbours(rule for rule in rules if rule.inspection is None)
     told: set[tuple[int, int]] = set()
     for port, named in inspected.items():
         several = len({(rule.conduit, rule.allow) for rule in named}) > 1
-        others = [rule for rule in uninspected if any(low <= port <= high for low, high in rule.ports)]
-        for position, rule in enumerate(named):
-            rivals = [*(named[:position] if several else ()), *others]
+        neighbours = Neighbours(named if several else ())
+        for rule in named:
+            rivals = [each for each in neighbours.of(rule) if each.index < rule.index]
+            rivals += (each for each in uninspected.of(rule) if any(low <= port <= high for low, high in each.ports))
             for rival in rivals:
                 if (rival.conduit, rival.allow) == (rule.conduit, rule.allow) or not _meet(rule, rival):
                     continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from conduitfw.policy.limits import Limit
@@ -20,8 +20,7 @@ Network = IPv4Network | IPv6Network
 UNTAGGED = 0  # in the place of a VLAN id, which is 1 to 4094
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where something stands in the policy's files. Lines and columns count from 1."""
 
     file: str

@@ -6,17 +6,20 @@ minute; selected or not), so that a tighter limit shows as less that is allowed.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from conduitfw.policy.limits import Controls, Files, Objects, Points, Quantity, Rate, Selected, SubFunctions, Values
-from conduitfw.policy.model import Inspection, Network, Policy, Rule
+from conduitfw.policy.model import Inspection, Network, Rule
 from conduitfw.policy.regions import Dimension, Range, Region, Spans, common, spans, without
 from conduitfw.policy.tags import Named
 from conduitfw.protocols import Asked, Definition, Item
 from conduitfw.protocols.registry import PROTOCOLS
 
 _MOST_USES = float("inf")
+_ORDER = attrgetter("order")
 
 # Which regions can be compared: what is allowed, its transport, its IP version.
 Kind = tuple[str, str, int]
@@ -70,14 +73,20 @@ class Dimensions:
         return Dimension(19, f"writes in {period:g} s", 1, _MOST_USES)
 
 
-def reaches(policy: Policy) -> dict[Kind, list[Reach]]:
+@functools.cache
+def dimensions_of(kind: Kind) -> Dimensions:
+    """The same ones each time: they are found in dictionaries very often, and quickly where they are the same."""
+    return Dimensions(kind)
+
+
+def reaches(rules: Iterable[Rule]) -> dict[Kind, list[Reach]]:
     """Every rule's regions, by what they can be compared with."""
     found: dict[Kind, list[Reach]] = {}
-    known: dict[Kind, Dimensions] = {}
-    for rule in policy.rules:
-        for version in (4, 6):
+    for rule in rules:
+        versions = {network.version for network in rule.clients} & {network.version for network in rule.servers}
+        for version in sorted(versions):
             kind = (rule.allow, rule.transport, version)
-            dimensions = known.setdefault(kind, Dimensions(kind))
+            dimensions = dimensions_of(kind)
             for region in _regions(rule, dimensions, version):
                 found.setdefault(kind, []).append(Reach(rule, region, frozenset(region.items())))
     return found
@@ -105,7 +114,7 @@ def _regions(rule: Rule, dimensions: Dimensions, version: int) -> Iterator[Regio
                 for dimension, allowed in (*server.items(), *part.items()):
                     region[dimension] = common(region.get(dimension, dimension.all), allowed)
                 if all(region.values()):
-                    yield dict(sorted(region.items()))
+                    yield {dimension: region[dimension] for dimension in sorted(region, key=_ORDER)}
 
 
 def _networks(dimension: Dimension, networks: Iterable[Network], version: int) -> Spans:

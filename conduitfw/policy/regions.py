@@ -24,6 +24,10 @@ class Dimension:
     highest: float
     whole: bool = True  # whole numbers: what follows 5 is 6
 
+    def __hash__(self) -> int:
+        """Cheap: regions are dictionaries by dimension, and there are many of them."""
+        return self.order
+
     @property
     def all(self) -> Spans:
         """Every number there is."""

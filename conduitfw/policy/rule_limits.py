@@ -38,11 +38,8 @@ class RuleLimits:
         self._tags = tags
         self._report = report
         self._named = {key: self._tags_of(key) for key in ("read", "write")}
-
-    @property
-    def names_tags(self) -> bool:
-        """Whether the rule's functions follow from the tags that it names."""
-        return "read" in self._section or "write" in self._section
+        # Whether the rule's functions follow from the tags that it names.
+        self.names_tags = "read" in section.nodes or "write" in section.nodes
 
     def tag_functions(self) -> frozenset[int]:
         """The functions that follow from the tags that the rule names."""
@@ -68,7 +65,7 @@ class RuleLimits:
             read, write = (tuple(tag for tag, _ in self._named[key]) for key in ("read", "write"))
             found.append(Named(read, write, self._protocol))
         for key, reader in _READERS.items():
-            if key in self._section and key in self._protocol.limits:
+            if key in self._section.nodes and key in self._protocol.limits:
                 if self._section.is_empty(key):
                     self._report.error(self._section.keys[key], f"`{key}` is empty", "leave it out to limit nothing")
                     continue
@@ -99,6 +96,8 @@ class RuleLimits:
 
     def check_servers(self, assets: Iterable[str]) -> None:
         """Tags of other assets than the rule's servers would allow nothing."""
+        if not self.names_tags:
+            return
         servers = set(assets)
         for tags in self._named.values():
             for tag, text in tags:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ class Surroundings:
     zones: tuple[str, str]
     endpoints: Endpoints
     tags: Mapping[str, Tag]
+    # What was found of a whole zone is found once: by protocol, side, ends, and what the rule says of addresses.
+    addresses: dict[object, tuple[tuple[Network, Values], ...]] = dataclasses.field(default_factory=dict)
 
 
 def read_rule(section: Section, name: str, index: int, around: Surroundings, report: Report) -> Rule | None:
@@ -46,7 +49,7 @@ def read_rule(section: Section, name: str, index: int, around: Surroundings, rep
     inspection = None
     if protocol is not None:
         limits = RuleLimits(section, f"{around.conduit}/{name}", protocol, around.tags, report)
-        inspection = _inspection(section, protocol, limits, clients, servers, report)
+        inspection = _inspection(section, protocol, limits, clients, servers, around, report)
     if not clients or not servers:
         return None
     return Rule(
@@ -66,12 +69,14 @@ def read_rule(section: Section, name: str, index: int, around: Surroundings, rep
 def _refuse_strangers(section: Section, allow: str, protocol: Definition | None, report: Report) -> None:
     """Keys that mean nothing in this kind of rule would make it wider than it reads."""
     own = {field.rule_field for field in protocol.address_fields} if protocol is not None else set()
-    for key, place in section.keys.items():
+    for key in section.nodes:
         of = INSPECTED_ONLY.get(key)
         if of is None or (protocol is not None and (not of or protocol.name in of or key in own)):
             continue
         belongs = " or ".join(of or PROTOCOLS)
-        report.error(place, f"`{key}` means nothing in a rule that allows {allow}", f"it belongs to {belongs}")
+        report.error(
+            section.keys[key], f"`{key}` means nothing in a rule that allows {allow}", f"it belongs to {belongs}"
+        )
 
 
 def _ends(section: Section, key: str, around: Surroundings, report: Report) -> list[Endpoint]:
@@ -155,6 +160,7 @@ def _inspection(
     limits: RuleLimits,
     clients: Sequence[Endpoint],
     servers: Sequence[Endpoint],
+    around: Surroundings,
     report: Report,
 ) -> Inspection:
     named = {
@@ -178,8 +184,8 @@ def _inspection(
     )
     return Inspection(
         functions,
-        _addresses(protocol, "client", named, clients),
-        _addresses(protocol, "server", named, servers),
+        _addresses(protocol, "client", named, clients, around),
+        _addresses(protocol, "server", named, servers, around),
         section.number("outstanding"),
         section.seconds("transaction_timeout", 0.0) or None,
         section.choice("responses", "strict") == "lenient",
@@ -219,9 +225,17 @@ def _own_values(asset: Asset, field: AddressField) -> frozenset[int] | None:
 
 
 def _addresses(
-    protocol: Definition, side: str, named: dict[str, frozenset[int] | None], ends: Sequence[Endpoint]
+    protocol: Definition,
+    side: str,
+    named: dict[str, frozenset[int] | None],
+    ends: Sequence[Endpoint],
+    around: Surroundings,
 ) -> tuple[tuple[Network, Values], ...]:
     """For each network of that side its unit or link addresses: the rule's word, else the asset's own."""
+    key = protocol.name, side, tuple(ends), tuple(named.values())
+    known = around.addresses.get(key)
+    if known is not None:
+        return known
     fields = [field if field.asset_side == side else None for field in protocol.address_fields]
 
     def values(asset: Asset | None) -> Values:
@@ -240,7 +254,8 @@ def _addresses(
             for asset in end.zone.assets:
                 if asset.address in end.network:
                     found[host(asset.address)] = values(asset)
-    return tuple(found.items())
+    around.addresses[key] = tuple(found.items())
+    return around.addresses[key]
 
 
 def _check_values(

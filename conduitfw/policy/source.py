@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import datetime
 import difflib
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import yaml
 
 from conduitfw.policy.model import Place
 from conduitfw.policy.schema import Field
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SAFE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_BYTES = 32 * 1024 * 1024
 MAX_NODES = 5_000_000  # aliases expanded: a few lines of YAML can stand for more than any plant has
 
@@ -47,6 +49,7 @@ class Report:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self._told: set[Problem] = set()
 
     def error(self, place: Place, message: str, hint: str = "") -> None:
         """The policy cannot be used."""
@@ -57,7 +60,8 @@ class Report:
         self._add(Problem("warning", place, message, hint))
 
     def _add(self, problem: Problem) -> None:
-        if problem not in self.problems:  # an alias is read wherever it stands
+        if problem not in self._told:  # an alias is read wherever it stands
+            self._told.add(problem)
             self.problems.append(problem)
 
     @property
@@ -88,6 +92,21 @@ def policy_files(paths: Iterable[Path], report: Report) -> list[Path]:
     return files
 
 
+class _Loader(_SAFE):  # type: ignore[misc]
+    """PyYAML's, which finds out once what a scalar of YAML 1.1 would be: a policy says the same words many times."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.resolve = functools.cache(super().resolve)
+
+    # A tag depends on the path to a node only where `add_path_resolver` was called: nobody does.
+    def descend_resolver(self, current_node: object, current_index: object) -> None:
+        """Nothing to remember of the path."""
+
+    def ascend_resolver(self) -> None:
+        """Nothing to remember of the path."""
+
+
 def read_yaml(file: Path, data: bytes, report: Report) -> yaml.MappingNode | None:
     """The file's top mapping, or None with the problem reported."""
     name = str(file)
@@ -96,7 +115,7 @@ def read_yaml(file: Path, data: bytes, report: Report) -> yaml.MappingNode | Non
         report.error(top, f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB")
         return None
     try:
-        loader = _LOADER(data)
+        loader = _Loader(data)
         try:
             node = loader.get_single_node()
         finally:
@@ -117,9 +136,16 @@ def read_yaml(file: Path, data: bytes, report: Report) -> yaml.MappingNode | Non
     if not isinstance(node, yaml.MappingNode):
         report.error(place_of(node, name), "a policy is a mapping", "begin with `policy:`, `zones:` or `conduits:`")
         return None
-    if _size(node, {}, set()) > MAX_NODES:
-        report.error(top, "aliases make this file stand for too much, or for itself", "write it out")
-        return None
+    # A node is an octet at the least: a short file without an alias cannot stand for too much.
+    if b"*" in data or len(data) > MAX_NODES:
+        try:
+            size = _size(node, {}, set())
+        except RecursionError:
+            report.error(top, "the file is nested too deeply", "a policy needs a handful of levels")
+            return None
+        if size > MAX_NODES:
+            report.error(top, "aliases make this file stand for too much, or for itself", "write it out")
+            return None
     return node
 
 
@@ -141,7 +167,8 @@ def _size(node: yaml.Node, known: dict[int, int], open_nodes: set[int]) -> int:
 
 def place_of(node: yaml.Node, file: str) -> Place:
     """Where a node begins."""
-    return Place(file, node.start_mark.line + 1, node.start_mark.column + 1)
+    mark = node.start_mark
+    return Place(file, mark.line + 1, mark.column + 1)
 
 
 def _is_quoted(node: yaml.ScalarNode) -> bool:
@@ -149,8 +176,7 @@ def _is_quoted(node: yaml.ScalarNode) -> bool:
     return node.style in ("'", '"', "|", ">")
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """A scalar as written, and where."""
 
     value: str
@@ -179,7 +205,7 @@ class Section:
         self.report = report
         self.place = place
         self.nodes: dict[str, yaml.Node] = {}
-        self.keys: dict[str, Place] = {}
+        self._key_nodes: dict[str, yaml.Node] = {}
         self._fields = fields
         if node is None or (isinstance(node, yaml.ScalarNode) and node.value == ""):
             pass
@@ -187,9 +213,10 @@ class Section:
             report.error(self.place, f"{what} is a mapping of keys and values", _keys_hint(fields))
         else:
             self._read(node, set())
-        for name, field in (fields or {}).items():
-            if field.required and name not in self.nodes:
-                report.error(self.place, f"{what} needs `{name}`: {field.title}")
+        for name in _required(fields):
+            if name not in self.nodes:
+                assert fields is not None
+                report.error(self.place, f"{what} needs `{name}`: {fields[name].title}")
 
     @classmethod
     def of(
@@ -233,34 +260,46 @@ class Section:
         fields = self._fields
         inherited: list[yaml.Node] = []
         for key, value in node.value:
-            place = place_of(key, self.file)
             if key.tag == _MERGE:
                 inherited += value.value if isinstance(value, yaml.SequenceNode) else [value]
                 continue
             if not isinstance(key, yaml.ScalarNode):
-                self.report.error(place, "a key is a single word")
+                self.report.error(place_of(key, self.file), "a key is a single word")
                 continue
             name = str(key.value)
             if fields is None and key.tag == _BOOL and not _is_quoted(key):
+                place = place_of(key, self.file)
                 self.report.error(place, f"YAML 1.1 reads the name `{name}` as true or false", f'write "{name}"')
                 continue
             if name in self.nodes:
                 if name not in merged:
-                    self.report.error(place, f"`{name}` stands twice in {self.what}", f"first at {self.keys[name]}")
+                    place = place_of(key, self.file)
+                    self.report.error(
+                        place,
+                        f"`{name}` stands twice in {self.what}",
+                        f"first at {place_of(self._key_nodes[name], self.file)}",
+                    )
                 continue
             if fields is not None and name not in fields:
                 hint = nearest(name, [each for each, field in fields.items() if not field.later])
+                place = place_of(key, self.file)
                 self.report.error(place, f"unknown key `{name}` in {self.what}", hint or _keys_hint(fields))
                 continue
             if fields is not None and fields[name].later:
+                place = place_of(key, self.file)
                 self.report.error(place, f"`{name}` is not there yet: {fields[name].title}", fields[name].instead)
                 continue
             self.nodes[name] = value
-            self.keys[name] = place
+            self._key_nodes[name] = key
         for other in inherited:
             if isinstance(other, yaml.MappingNode):
                 before = set(self.nodes)
                 self._read(other, before | merged)
+
+    @functools.cached_property
+    def keys(self) -> dict[str, Place]:
+        """Where each key stands: asked for when there is something to say of it."""
+        return {name: place_of(node, self.file) for name, node in self._key_nodes.items()}
 
     def __contains__(self, name: str) -> bool:
         return name in self.nodes
@@ -403,6 +442,19 @@ class Section:
             self.report.error(place_of(node, self.file), f"`{name}` is a list", "begin each entry with `-`")
             return []
         return [Section(each, self.file, what, fields, self.report, place_of(each, self.file)) for each in node.value]
+
+
+_REQUIRED: dict[int, tuple[Mapping[str, Field], tuple[str, ...]]] = {}  # by the fields' id, and they with it
+
+
+def _required(fields: Mapping[str, Field] | None) -> tuple[str, ...]:
+    """Which fields have to be there. Found once for each of the few tables of fields."""
+    if fields is None:
+        return ()
+    known = _REQUIRED.get(id(fields))
+    if known is None:
+        known = _REQUIRED[id(fields)] = fields, tuple(name for name, field in fields.items() if field.required)
+    return known[1]
 
 
 def _keys_hint(fields: Mapping[str, Field] | None) -> str:

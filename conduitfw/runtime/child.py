@@ -1,4 +1,4 @@
-"""Forked children: they die with the supervisor, and leave without running a destructor.
+"""Forked children: they end with the supervisor, and leave without running a destructor.
 
 A child that left by `sys.exit` would run the queue objects' destructors, which unbind the queues of
 everybody (DESIGN.md, 2).
@@ -9,21 +9,23 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import pickle
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def fork(name: str, main: Callable[[], None]) -> int:
+def fork(name: str, main: Callable[[], None], orphaned: signal.Signals = signal.SIGKILL) -> int:
     """Fork a child that runs `main` and ends; gives its process id. `name`: at most 15 characters.
 
-    The child dies with its parent, and hears no signal that is meant for the supervisor: a terminal's
-    Ctrl-C and a service manager's SIGTERM go to all, and it is the supervisor who ends its children.
+    The child is sent `orphaned` when its parent dies, and hears no signal that is meant for the supervisor: a
+    terminal's Ctrl-C and a service manager's SIGTERM go to all, and it is the supervisor who ends its children.
     """
     parent = os.getpid()
     # What exists now is never garbage in the child, and its pages stay shared (it is never touched).
@@ -37,7 +39,7 @@ def fork(name: str, main: Callable[[], None]) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _libc.prctl(_PR_SET_PDEATHSIG, orphaned)
         _libc.prctl(_PR_SET_NAME, name.encode()[:15])
         if os.getppid() == parent:  # else it died before we asked to be told
             main()
@@ -51,14 +53,34 @@ def fork(name: str, main: Callable[[], None]) -> int:
             os._exit(status)
 
 
+def ask(name: str, question: Callable[[], object]) -> Any:
+    """What `question` gives, asked in a child of its own: what it read and made on the way is gone with the child.
+
+    Raises OSError where the child ends before it has answered.
+    """
+    with os.fdopen(os.memfd_create(name), "w+b") as memory:
+
+        def main() -> None:
+            pickle.dump(question(), memory, pickle.HIGHEST_PROTOCOL)
+            memory.flush()
+
+        _, status = os.waitpid(fork(name, main), 0)
+        if status:
+            raise OSError(f"{name} ended by itself: {_in_words(status)}")
+        memory.seek(0)
+        return pickle.load(memory)  # noqa: S301  (written by our own child)
+
+
 def reap(pid: int) -> str | None:
     """How the child ended, in words ("signal 9 (SIGKILL)", "exit 1"); None while it lives."""
     try:
         found, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
         return "gone"
-    if not found:
-        return None
+    return _in_words(status) if found else None
+
+
+def _in_words(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"exit {code}"

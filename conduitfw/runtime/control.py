@@ -30,6 +30,7 @@ from conduitfw.runtime.shared import Counter, Shared
 GROUP = "conduitfw"
 DEFAULT_SOCKET = "/run/conduitfw/control.sock"
 TICK = 0.5  # seconds
+ORPHANED = signal.SIGUSR1  # the supervisor is dead: what is known is written, and that is the end
 LINE_MAX = 65536  # bytes of a request
 CLIENTS_MAX = 32
 _WAIT = {
@@ -140,6 +141,10 @@ class Control:
         counters = shared.control.counters
         # What a predecessor had taken and not written died with it.
         counters[Counter.NOTICES_LOST] += max(0, counters[Counter.TAKEN] - counters[Counter.SETTLED])
+        if not counters[Counter.STARTS] and not counters[Counter.TAKEN]:
+            # The memory is new: what died with an earlier service stands beside the log.
+            counters[Counter.NOTICES_LOST] += self._sink.owed()
+        counters[Counter.STARTS] += 1
         counters[Counter.TAKEN] = counters[Counter.SETTLED]
         self._settled_before = counters[Counter.SETTLED]
         self._told_before = counters[Counter.LOSSES_TOLD]
@@ -162,6 +167,7 @@ class Control:
         loop.add_reader(self._notices.fileno(), self._hear_notices)
         # Kept: a server that nobody refers to is closed by the garbage collector.
         self._server = await asyncio.start_unix_server(self._serve, sock=self._listener, limit=LINE_MAX)
+        loop.add_signal_handler(ORPHANED, self._be_orphaned)
         if self._loop_name != "uvloop":
             detail = {"name": self._loop_name, "wanted": "uvloop"}
             self._sink.put(EngineNotice(EngineKind.EVENT_LOOP, time.monotonic(), detail))
@@ -171,26 +177,36 @@ class Control:
             self._settle()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._finished.wait(), TICK)
-        self._hear_notices()
+        while self._hear_notices():
+            pass
         self._sink.close()
         self._settle()
+
+    def _be_orphaned(self) -> None:
+        """Nobody answers the operators any more: the next supervisor may listen there at once."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._finished.set()
 
     # --- events -----------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Note in shared memory what is safe by now."""
+        """Note in shared memory what is safe by now, and beside the log what is not: that outlives the service."""
         counters = self._shared.control.counters
         counters[Counter.SETTLED] = self._settled_before + self._sink.settled
         counters[Counter.LOSSES_TOLD] = self._told_before + self._sink.losses_told
+        unsettled = counters[Counter.TAKEN] - counters[Counter.SETTLED]
+        self._sink.owe(max(0, unsettled + self._shared.notices_lost - counters[Counter.LOSSES_TOLD]))
 
-    def _hear_notices(self) -> None:
+    def _hear_notices(self) -> bool:
+        """Take what has come, up to a bound; gives whether there may be more."""
         counters = self._shared.control.counters
         for _ in range(_NOTICES_AT_ONCE):
             counters[Counter.TAKEN] += 1  # before it is: if this process dies in here, one too many counts as lost
             data = receive(self._notices)
             if not data:
                 counters[Counter.TAKEN] -= 1
-                return
+                return False
             try:
                 message = decode(data)
             except msgspec.DecodeError:
@@ -199,6 +215,7 @@ class Control:
                 continue
             self._sink.put(message)
             self._settle()
+        return True
 
     # --- the supervisor ---------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ class Figures:
             flow = next(self._round, None)
             if flow is None:
                 self.last, self._sums = sums, self._nothing()
-                self._round = iter(self._flows)
+                self._round = self._flows.read()
                 return
             if flow.held:
                 kept = flow.kept

@@ -72,7 +72,7 @@ class KernelHost:
         if policy is None:
             return Trial(problems=problems)
         try:
-            self._find_bridge(policy)
+            self.find_bridge(policy)
         except OSError as error:
             problems.append({"severity": "error", "message": str(error)})
             return Trial(problems=problems)
@@ -85,7 +85,8 @@ class KernelHost:
             return Trial(problems=problems)
         return Trial(policy, problems, loaded.sources, closed)
 
-    def _find_bridge(self, policy: Policy) -> None:
+    def find_bridge(self, policy: Policy) -> None:
+        """The bridge that the policy's interfaces are ports of, where nothing has said yet. Raises OSError."""
         if not self._found:
             named = [interface for zone in policy.zones for interface in zone.interfaces]
             self._bridge, self._found = find_bridge(named), True

@@ -1,7 +1,8 @@
 """Whether a queue is too long: more comes than is decided.
 
 Read from the kernel's own figures, since a full socket is told to nobody. Too long is half of what a queue holds, or
-anything that found no room. While it lasts, each source is limited, so that one cannot fill the queue alone; at other
+anything that found no room. While it lasts, each source is limited, so that one cannot fill the queue alone, and each
+flow to a part of that (kernel/ruleset.py), so that one session cannot take all that its source may send; at other
 times nobody is. It is over when a queue has been short for a while: where the flood goes on, the limit that keeps the
 queue short is taken away with it, and set again at once, so each time it is kept longer.
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conduitfw.kernel.netlink_queue import LENGTH
+from conduitfw.kernel.ruleset import per_flow
 from conduitfw.runtime.messages import EngineKind
 
 LOOK = 0.1  # seconds
@@ -59,7 +61,8 @@ class Load:
                 if queue.since is None:
                     queue.since, queue.dropped_before, queue.longest = now, dropped - grew, waiting
                     queue.times += 1
-                    yield EngineKind.OVERLOAD, {"queue": each["queue"], "waiting": waiting, "per_source": self._limit}
+                    limits = {"per_source": self._limit, "per_flow": per_flow(self._limit)}
+                    yield EngineKind.OVERLOAD, {"queue": each["queue"], "waiting": waiting, **limits}
             elif waiting >= LENGTH // 4:
                 self._short_since = now
         if any(queue.since is not None for queue in self._queues.values()):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import socket
+import struct
 import time
 from ipaddress import ip_address
 from typing import Any, Protocol
@@ -39,8 +40,23 @@ class Report(bytes, enum.Enum):
     """Worker -> supervisor."""
 
     READY = b"r"  # prepared, waits for an order
-    SERVING = b"s"
+    SERVING = b"s"  # and since when (`serving`)
     LEFT = b"l"
+
+
+_SINCE = struct.Struct("=cd")
+
+
+def serving(since: float) -> bytes:
+    """The report that a worker serves. `since`: seconds of CLOCK_MONOTONIC."""
+    return _SINCE.pack(Report.SERVING.value, since)
+
+
+def serving_since(report: bytes) -> float | None:
+    """Since when the worker that says so serves; None for another report."""
+    if len(report) != _SINCE.size or report[:1] != Report.SERVING:
+        return None
+    return float(_SINCE.unpack(report)[1])
 
 
 class EngineKind(enum.Enum):
@@ -124,6 +140,12 @@ class Sink(Protocol):
 
     def figures(self) -> dict[str, int]:
         """Counters for `status`."""
+
+    def owe(self, count: int) -> None:
+        """Note where it outlives all of us how many events are neither written nor told as lost."""
+
+    def owed(self) -> int:
+        """What was noted last, by whoever wrote here before."""
 
     @property
     def settled(self) -> int:

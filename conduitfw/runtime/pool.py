@@ -8,6 +8,7 @@ steps replace a dead member, a silent one, and one whose policy is no longer the
 from __future__ import annotations
 
 import enum
+import math
 import socket
 import time
 from collections import deque
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 
 from conduitfw.policy.compile import Tables
 from conduitfw.runtime import child
-from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, pair, receive, send
+from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, pair, receive, send, serving_since
 from conduitfw.runtime.shared import Slot
 
 QUICK = 0.1  # seconds: a member that served for less is part of a crash loop
@@ -69,6 +70,7 @@ class Place:
     member: Member | None = None
     heir: Member | None = None  # of a new policy, until the member has left
     restarts: int = 0
+    succeeds: bool = False  # a program before this one has served it
     beat_seen: float = 0.0  # the last heartbeat, ...
     ran_then: float = 0.0  # ... and how much processor time the member had had by then
 
@@ -113,6 +115,18 @@ class Pool:
         of_places = [member for place in self.places for member in (place.member, place.heir) if member is not None]
         return [*of_places, *([self.spare] if self.spare is not None else []), *self._parting]
 
+    def until_silent(self, now: float) -> float:
+        """Seconds until a member that serves has been silent for too long, if it goes on; infinite where none serves.
+
+        One that is so already is looked at in every step, and does not count.
+        """
+        left = (
+            place.slot.heartbeat + self.silence - now
+            for place in self.places
+            if place.member is not None and place.member.state is MemberState.SERVING
+        )
+        return min((each for each in left if each > 0), default=math.inf)
+
     # --- one step of the loop ---------------------------------------------------------------------
 
     def step(self, now: float, on_time_since: float) -> None:
@@ -128,13 +142,10 @@ class Pool:
         if self.spare is not None and self._has_died(self.spare, now):
             self.spare = None
         self._parting = [member for member in self._parting if not self._has_gone(member)]
-        # A crash loop delays forks, never a spare that is there: the queue is served as long as anybody can.
-        late = now < self.next_start
         for place in self.places:
-            if place.member is None and (self.spare is not None or not late):
-                self._fill(place, Order.TAKE_OVER if place.restarts else Order.SERVE, now)
+            self._refill(place, now)
         # A spare prepares itself when nobody waits for the processor to serve.
-        if self.spare is None and not self._exchanging and not late and self.serving:
+        if self.spare is None and not self._exchanging and now >= self.next_start and self.serving:
             self.spare = self._fork(self.tables, now)
 
     def _hear(self, member: Member, now: float) -> bool:
@@ -142,8 +153,8 @@ class Pool:
         while data := receive(member.end):
             if data == Report.READY and member.state is MemberState.PREPARING:
                 member.enter(MemberState.READY, now)
-            elif data == Report.SERVING:
-                member.enter(MemberState.SERVING, now)
+            elif (since := serving_since(data)) is not None:
+                member.enter(MemberState.SERVING, since)
             elif data == Report.LEFT:
                 member.enter(MemberState.LEFT, now)
         return member.state is MemberState.LEFT
@@ -165,10 +176,13 @@ class Pool:
             place.member = None
             if not left:
                 place.restarts += 1
-                self.notifier.engine(EngineKind.WORKER_DEATH, place=place.index, pid=member.pid, ended=ended)
                 self._delay_after_death(now, quick=member.served_since is None or now - member.served_since < QUICK)
             if left or (self._exchanging and place.heir is not None):
                 self._fill(place, Order.SERVE if left else Order.TAKE_OVER, now)
+            else:
+                self._refill(place, now)
+            if not left:  # packets wait: it is told when another has its order
+                self.notifier.engine(EngineKind.WORKER_DEATH, place=place.index, pid=member.pid, ended=ended)
             return
         allowed = self.silence if member.state in (MemberState.SERVING, MemberState.LEAVING) else PREPARATION
         if place.slot.heartbeat != place.beat_seen:
@@ -226,6 +240,11 @@ class Pool:
         pid = child.fork("cfw-worker", main)
         theirs.close()
         return Member(pid, ours, MemberState.PREPARING, now)
+
+    def _refill(self, place: Place, now: float) -> None:
+        """A crash loop delays forks, never a spare that is there: the queue is served as long as anybody can."""
+        if place.member is None and (self.spare is not None or now >= self.next_start):
+            self._fill(place, Order.TAKE_OVER if place.restarts or place.succeeds else Order.SERVE, now)
 
     def _fill(self, place: Place, order: Order, now: float) -> None:
         """Let the heir, else the spare, else a new member serve. It reads the order as soon as it is ready."""

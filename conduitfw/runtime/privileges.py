@@ -25,11 +25,11 @@ NOBODY = 65534
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def keep_only(*capabilities: int, become_nobody: bool = False) -> None:
+def keep_only(*capabilities: int, become_nobody: bool = False, orphaned: signal.Signals = signal.SIGKILL) -> None:
     """Keep these capabilities (those of them that there are), for this process and what it may ever run.
 
     With `become_nobody`, user 0 becomes the user conduitfw, or nobody where there is none. Raises OSError where a right
-    could not be given up.
+    could not be given up. `orphaned`: what it is sent when its parent dies, as for child.fork.
     """
     parent = os.getppid()
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
@@ -41,8 +41,8 @@ def keep_only(*capabilities: int, become_nobody: bool = False) -> None:
         _become(wanted)
     _prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
     _set(wanted)
-    # A change of user makes the kernel forget that we die with our parent.
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # A change of user makes the kernel forget what we are sent when our parent dies.
+    _prctl(_PR_SET_PDEATHSIG, orphaned)
     if os.getppid() != parent:
         os._exit(1)
 

@@ -8,16 +8,20 @@ its place to its heir. Until the ruleset is loaded, whatever goes wrong leaves e
 from __future__ import annotations
 
 import enum
+import select
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from conduitfw.policy.compile import Tables, compile_policy
+from conduitfw.policy.load import no_collections
 from conduitfw.policy.model import Policy
 from conduitfw.runtime.candidate import Candidate, Examine, Trial
 from conduitfw.runtime.pool import Pool
 
 PREPARE_WITHIN = 30.0  # seconds
 EXCHANGE_WITHIN = 10.0
+HAND_OVER_WITHIN = 0.1
 
 
 class Phase(enum.Enum):
@@ -80,8 +84,9 @@ class Reload:
         if trial.policy is None:
             return {"ok": False, "problems": trial.problems, "error": "the policy was refused; nothing was changed"}
         self.policy = trial.policy
-        self._tables = compile_policy(trial.policy)
-        self._pool.prepare(self._tables, now)
+        with no_collections():  # what is there now is kept, and a fork takes it out of the collector's sight
+            self._tables = compile_policy(trial.policy)
+            self._pool.prepare(self._tables, now)
         self.phase, self._deadline = Phase.PREPARING, now + PREPARE_WITHIN
         return None
 
@@ -97,9 +102,23 @@ class Reload:
         except OSError as error:
             return self._give_up(f"the kernel refused the new ruleset; nothing was changed: {error}")
         self.in_force = True
+        now = time.monotonic()  # the ruleset took a while
         self._pool.exchange(self._tables, now)
         self.phase, self._deadline = Phase.EXCHANGING, now + EXCHANGE_WITHIN
+        self._hand_over(now + HAND_OVER_WITHIN)
         return None
+
+    def _hand_over(self, until: float) -> None:
+        """See the heirs serve before anything else is done: packets wait for them. For a moment at the most."""
+        poll = select.poll()
+        for descriptor in self._pool.descriptors():
+            poll.register(descriptor, select.POLLIN)
+        while not self._pool.exchanged():
+            now = time.monotonic()
+            if now > until:
+                return
+            poll.poll(1)
+            self._pool.step(now, on_time_since=now)
 
     def _give_up(self, error: str) -> dict[str, Any]:
         self._pool.cancel()

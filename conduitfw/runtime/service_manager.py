@@ -1,10 +1,20 @@
-"""The few words that a service manager understands: sd_notify(3) over its datagram socket."""
+"""The few words that a service manager understands: sd_notify(3) over its datagram socket.
+
+It also keeps descriptors over a restart, and gives them to the next start (sd_pid_notify_with_fds(3),
+sd_listen_fds(3)); when the service is stopped for good, it closes them.
+"""
 
 from __future__ import annotations
 
+import array
 import os
+import select
 import socket
 import time
+from collections.abc import Iterable, Mapping, Sequence
+
+_FIRST = 3  # of the descriptors that are given to a start (SD_LISTEN_FDS_START)
+_TAKES = 1.0  # seconds for the manager to take what is left with it
 
 
 class ServiceManager:
@@ -32,6 +42,55 @@ class ServiceManager:
             self._socket.sendto("\n".join(assignments).encode(), self._address)
         except OSError:
             return
+
+    def keep(self, named: Mapping[str, int]) -> bool:
+        """Leave descriptors with the manager for the next start; gives whether it has them.
+
+        `named`: by names of at most 255 characters, without a colon.
+        """
+        if self._socket is None:
+            return False
+        seen, end = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._socket.settimeout(_TAKES)
+            for name, descriptor in named.items():
+                # Not polled: an overrun of a queue's socket is an error to read, and no reason to close it.
+                self._send(("FDSTORE=1", f"FDNAME={name}", "FDPOLL=0"), descriptor)
+            self._send(("BARRIER=1",), end)
+            os.close(end)
+            end = -1
+            hears = select.poll()
+            hears.register(seen, 0)  # the other end was closed: it has read all before
+            return bool(hears.poll(_TAKES * 1000))
+        except OSError:
+            return False
+        finally:
+            self._socket.setblocking(False)
+            os.close(seen)
+            if end >= 0:
+                os.close(end)
+
+    def _send(self, assignments: Sequence[str], descriptor: int) -> None:
+        assert self._socket is not None
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+        self._socket.sendmsg(["\n".join(assignments).encode()], rights, 0, self._address)
+
+    @staticmethod
+    def kept() -> dict[str, int]:
+        """What was left with the manager for this start, once: descriptors by name. Empty where nothing was."""
+        pid, count, names = (os.environ.pop(f"LISTEN_{each}", "") for each in ("PID", "FDS", "FDNAMES"))
+        if pid != str(os.getpid()) or not count.isdigit():
+            return {}
+        found = {}
+        for place, name in zip(range(int(count)), names.split(":"), strict=False):
+            os.set_inheritable(_FIRST + place, False)
+            found[name] = _FIRST + place
+        return found
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Have the manager close what it still keeps under these names."""
+        for name in names:
+            self.tell("FDSTOREREMOVE=1", f"FDNAME={name}")
 
     def reloading(self) -> None:
         """Say that a reload has begun; READY=1 ends it."""

@@ -37,7 +37,7 @@ class Counter(enum.IntEnum):
     UNDECIDED = 8  # times a successor dropped what its predecessor had in hand
     NOTICES = 9  # events handed to the control process
     NOTICES_LOST = 10  # events that its socket had no room for
-    STARTS = 11  # times a process began to serve this slot
+    STARTS = 11  # times a process began to serve this slot, or as control
     TAKEN = 12  # control: events that it has taken from its socket ...
     SETTLED = 13  # ... of these: written, or told as lost. What is missing when control dies is lost, and counted.
     LOSSES_TOLD = 14  # control: events lost on the way that the log speaks of

@@ -27,7 +27,7 @@ from conduitfw.policy.model import Policy
 from conduitfw.runtime import child, control, privileges
 from conduitfw.runtime.candidate import Examine, Trial
 from conduitfw.runtime.hand import Transmitter
-from conduitfw.runtime.handover import LAYOUT, Check, Handover, Memory, Serving, TakingUp, adopted, inherited, leave
+from conduitfw.runtime.handover import LAYOUT, Check, Handover, Memory, Serving, TakingUp, adopted, deposit, leave
 from conduitfw.runtime.keeping import InForce, Keeping
 from conduitfw.runtime.load import Load
 from conduitfw.runtime.messages import EngineKind, Notifier, Sink, receive, send, wide_pair
@@ -44,7 +44,6 @@ CONTROL_SILENCE = 30.0  # seconds: control may wait for a slow disk; nothing dep
 TELLERS = 8
 LOOK = 0.1  # seconds between two looks at the ruleset
 _REINSTALL_AFTER = 1.0
-CHANGES_TOLD = 1000  # lines of an answer
 CHANGES_IN_EVENT = 100
 
 
@@ -118,8 +117,13 @@ class Supervisor:
         examine: Examine,
         sink: Callable[[], Sink],
         announce: Callable[[dict[str, Any]], None],
+        manager: ServiceManager,
+        old: Handover | None = None,
     ) -> None:
-        """`sink` is called in the control process; `announce` once, with the status, when packets are decided."""
+        """`sink` is called in the control process; `announce` once, with the status, when packets are decided.
+
+        `old`: what the program before this one has left.
+        """
         policy = keeping.current.trial.policy
         assert policy is not None
         self._settings = settings
@@ -130,7 +134,8 @@ class Supervisor:
         self._examine = examine
         self._sink = sink
         self._announce = announce
-        self._manager = ServiceManager()
+        self._manager = manager
+        self._old = old
         self._started = self._policy_since = time.time()
         self._static = False  # whether the static ruleset is loaded
         self._retry_static = 0.0
@@ -154,8 +159,9 @@ class Supervisor:
 
     def run(self) -> None:
         """Enforce until told to stop. Raises OSError where it cannot begin (queue taken, ruleset refused)."""
-        old = inherited()
-        self._listener = control.listen(self._settings.socket_path) if old is None else adopted(old.listener)
+        old, self._old = self._old, None
+        upgraded = old is not None and bool(old.members)
+        self._listener = adopted(old.listener) if old and upgraded else control.listen(self._settings.socket_path)
         try:
             self._queues = self._host.bind(old.queues if old is not None else {})
             if old is not None:
@@ -174,7 +180,7 @@ class Supervisor:
             self._shared = Shared(self._settings.workers, self._memories["slots"].map)
             self._control_end, self._controls_own_end = wide_pair()
             self._notices, self._notices_end = (
-                wide_pair() if old is None else (adopted(old.notices[0]), adopted(old.notices[1]))
+                (adopted(old.notices[0]), adopted(old.notices[1])) if old and upgraded else wide_pair()
             )
             self._notifier = Notifier(self._notices, self._shared.supervisor)
             self._pool = Pool(
@@ -196,7 +202,7 @@ class Supervisor:
     # --- a new program in the place of this one ----------------------------------------------------
 
     def _take_up(self, old: Handover, now: float) -> None:
-        """The old program's workers go on until ours are prepared."""
+        """The old program's workers go on until ours are prepared; where it has ended, ours go on from its memories."""
         for pid in (old.spare_pid, old.control_pid):
             if pid:
                 child.kill(pid)
@@ -205,8 +211,11 @@ class Supervisor:
             if member.place < len(self._pool.places):
                 place = self._pool.places[member.place]
                 self._pool.adopt(place, member.pid, adopted(member.orders), member.restarts, now)
-        self._pool.prepare(self._pool.tables, now)
-        self._taking_up = TakingUp(old.version)
+        if old.members:
+            self._pool.prepare(self._pool.tables, now)
+        for place in self._pool.places:
+            place.succeeds = True
+        self._taking_up = TakingUp(old.version, exchanging=not old.members)
 
     def _step_taking_up(self, taking_up: TakingUp, now: float) -> None:
         if not taking_up.exchanging:
@@ -245,14 +254,8 @@ class Supervisor:
         self._reply(self._upgrade_request, ok=True)
         self._manager.reloading()
         leave(
-            Handover(
-                pid=os.getpid(),
-                layout=LAYOUT,
-                version=__version__,
-                queues=dict(
-                    zip(self._host.describe()["queues"], (each.hand_over() for each in self._queues), strict=True)
-                ),
-                memories={name: memory.descriptor for name, memory in self._memories.items()},
+            msgspec.structs.replace(
+                self._handover(),
                 listener=self._listener.fileno(),
                 notices=(self._notices.fileno(), self._notices_end.fileno()),
                 members=[
@@ -264,6 +267,17 @@ class Supervisor:
                 control_pid=self._control_pid,
                 guard=self._host.hand_over(),
             )
+        )
+
+    def _handover(self) -> Handover:
+        """What outlives this program in any case."""
+        numbers, descriptors = self._host.describe()["queues"], (each.hand_over() for each in self._queues)
+        return Handover(
+            pid=os.getpid(),
+            layout=LAYOUT,
+            version=__version__,
+            queues=dict(zip(numbers, descriptors, strict=True)),
+            memories={name: memory.descriptor for name, memory in self._memories.items()},
         )
 
     # --- processes --------------------------------------------------------------------------------
@@ -289,7 +303,7 @@ class Supervisor:
             queue.let_go()
         self._control_end.close()
         # As root it may have to write into folders of others; of the network it needs nothing.
-        privileges.keep_only(privileges.DAC_OVERRIDE)
+        privileges.keep_only(privileges.DAC_OVERRIDE, orphaned=control.ORPHANED)
         control.Control(self._listener, self._controls_own_end, self._notices_end, self._shared, self._sink).run()
 
     def _keep_control(self, now: float) -> None:
@@ -311,7 +325,7 @@ class Supervisor:
             slot.beat(now)
             self._control_since = now
             self._control_restarts += 1
-            self._control_pid = child.fork("cfw-control", self._run_control)
+            self._control_pid = child.fork("cfw-control", self._run_control, control.ORPHANED)
 
     # --- the loop ---------------------------------------------------------------------------------
 
@@ -334,7 +348,8 @@ class Supervisor:
                 poll = select.poll()
                 for descriptor in (wake, self._control_end.fileno(), *self._pool.descriptors()):
                     poll.register(descriptor, select.POLLIN)
-                poll.poll(TICK * 1000)
+                # Neither a tick late to see who is silent, nor a moment early.
+                poll.poll(min(TICK, self._pool.until_silent(time.monotonic()) + 0.001) * 1000)
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake, 4096)
         finally:
@@ -529,7 +544,7 @@ class Supervisor:
                 by=self._reload_by,
             )
         answer["policy"] = self._policy_detail(self._policy)
-        answer["changes"] = answer.get("changes", [])[:CHANGES_TOLD]
+        answer.setdefault("changes", [])
         answer["confirm_within"] = self._reload_confirm if reload.in_force else 0.0
         self._reply(self._reload_request, **answer)
 
@@ -546,7 +561,7 @@ class Supervisor:
             self._keeping.took_over(in_force, by, self._reload_confirm, now)
         told = {
             "changes": [change["line"] for change in reload.trial.changes[:CHANGES_IN_EVENT]],
-            "more_changes": max(0, len(reload.trial.changes) - CHANGES_IN_EVENT),
+            "more_changes": max(0, len(reload.trial.changes) - CHANGES_IN_EVENT) + reload.trial.more_changes,
         }
         detail = {**self._policy_detail(policy), "before": before.digest, "by": by, **told}
         if back:
@@ -622,14 +637,17 @@ class Supervisor:
         """Workers first, control last. The ruleset stays: each conduit is left as its `fail` says."""
         self._manager.tell("STOPPING=1")
         by = getattr(self, "_stopped_by", "signal")
+        if not self._settings.remove_on_exit:
+            # While workers decide: with the guard goes all that waits in the queues (a base chain is taken out).
+            self._host.close()
+        self._keeping.finish(within=1.0)
         self._pool.cancel()
         self._pool.stop(within=1.0)
-        self._keeping.finish(within=1.0)
+        if self._stopping == -1 and not self._settings.remove_on_exit:
+            deposit(self._handover(), self._manager)
         self._notifier.engine(EngineKind.ENGINE_STOP, by=by)
         if self._settings.remove_on_exit:
             self._host.remove()
-        else:
-            self._host.close()
         self._reply(
             self._stopping if self._stopping is not None else -1, ok=True, removed=self._settings.remove_on_exit
         )

@@ -21,7 +21,7 @@ from conduitfw.policy.compile import Tables
 from conduitfw.policy.ledger import Ledger
 from conduitfw.runtime.figures import Figures
 from conduitfw.runtime.hand import Hand, Transmitter
-from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send
+from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send, serving
 from conduitfw.runtime.quarantine import PATIENCE, QUARANTINE_SECONDS, Quarantine, place_of
 from conduitfw.runtime.shared import Counter, Slot
 from conduitfw.verdict import Pipeline
@@ -70,7 +70,7 @@ class Worker:
         orders.setblocking(False)
         if order[:1] in (Order.SERVE, Order.TAKE_OVER):
             self._begin(self._slots[order[1]], after_death=order[:1] == Order.TAKE_OVER)
-            send(orders, Report.SERVING)
+            send(orders, serving(time.monotonic()))
             self._serve(orders)
         send(orders, Report.LEFT)
 
@@ -104,7 +104,7 @@ class Worker:
         # A policy may have come with us: sessions that it does not allow end here, between two packets.
         # A failure in here opens nothing: flows that it did not reach are looked up anew by their next packet.
         self._timed(partial(self._pipeline.swap, self._tables, now), now)
-        self._timed(partial(self._pipeline.tick, now), now)  # what a predecessor's last packet belonged to
+        self._timed(partial(self._pipeline.end_suspects, now), now)  # what a predecessor's last packet belonged to
         for queue in self._queues:
             queue.take = self._hand.take
         if self._arm is not None:
@@ -136,11 +136,14 @@ class Worker:
         slot = self._slot
         next_tick = 0.0
         while True:
-            if waiter.serve(BEAT) and receive(orders) is not None:  # the order to leave, or nobody there to give one
+            wait = 0 if self._pipeline.flows.unread else BEAT
+            if waiter.serve(wait) and receive(orders) is not None:  # the order to leave, or nobody there to give one
                 self._publish()
                 return
             now = time.monotonic()
             slot.beat(now)
+            if self._pipeline.flows.unread:
+                self._timed(partial(self._pipeline.take_up, now), now)
             if now >= next_tick:
                 next_tick = now + TICK
                 self._timed(partial(self._pipeline.tick, now), now)

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from conduitfw.demo.network import BRIDGE, CELL, FIREWALL, SCADA, TwoZones
+from tests.chaos.manager import Manager
 from tests.peers import libmodbus_server
 
 PLC, RTU, HMI, EWS = "10.20.0.5", "10.20.0.9", "10.10.0.11", "10.10.0.20"
@@ -78,6 +79,7 @@ class Firewall:
         self.policy.write_text(POLICY.replace("REVISION", "1"))
         self.socket = folder / "control.sock"
         self.events_file = events
+        self.manager = Manager(folder)
         self.log = (folder / "run.log").open("a")
         self.process: subprocess.Popen[str]
 
@@ -85,7 +87,8 @@ class Firewall:
         """Start it, and wait until it decides. Raises OSError where it does not."""
         words = [sys.executable, "-m", "conduitfw", "run", str(self.policy), "--json", "--bridge", BRIDGE]
         words += ["--socket", str(self.socket), "--events", str(self.events_file)]
-        self.process = self._network.start(FIREWALL, words, stderr=self.log)
+        words, given = self.manager.command(words)
+        self.process = self._network.start(FIREWALL, words, stderr=self.log, pass_fds=given)
         assert self.process.stdout is not None
         if not self.process.stdout.readline():
             raise OSError(f"the firewall did not start: {Path(self.log.name).read_text().strip()[-2000:]}")
@@ -163,6 +166,13 @@ class Firewall:
         """Stop it in the orderly way."""
         self.process.terminate()
         self.process.wait(20)
+        self.manager.discard()
+
+    def restart(self) -> None:
+        """End it and start it again, as `systemctl restart` does. Raises OSError where it does not start."""
+        self.process.terminate()
+        self.process.wait(20)
+        self.start()
 
 
 @dataclass
@@ -243,8 +253,11 @@ def _remove_leftovers() -> None:
 
 
 @contextmanager
-def bench(sessions: Sequence[dict[str, Any]] = SESSIONS) -> Iterator[Bench]:
-    """Everything up, under load, and gone at the end. The event log is on a small file system of its own."""
+def bench(sessions: Sequence[dict[str, Any]] = SESSIONS, patience: float = 3.0) -> Iterator[Bench]:
+    """Everything up, under load, and gone at the end. The event log is on a small file system of its own.
+
+    `patience`: seconds without an answer after which a session counts as lost.
+    """
     with ExitStack() as stack:
         _remove_leftovers()
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="conduitfw-chaos-")))
@@ -270,7 +283,7 @@ def bench(sessions: Sequence[dict[str, Any]] = SESSIONS) -> Iterator[Bench]:
         stack.callback(firewall.log.close)
         firewall.start()
         load = network.start(
-            SCADA, [sys.executable, "-m", "tests.chaos.load", json.dumps(sessions)], stderr=firewall.log
+            SCADA, [sys.executable, "-m", "tests.chaos.load", json.dumps(sessions), str(patience)], stderr=firewall.log
         )
         yield (found := Bench(network, folder, events, firewall, load, servers))
         if found.firewall.process.poll() is None:

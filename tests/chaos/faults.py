@@ -48,6 +48,7 @@ def _signal_worker(bench: Bench, number: signal.Signals) -> tuple[int, float]:
     """Send it to whoever serves; gives its process id, and when."""
     while True:
         pid = int(bench.firewall.serving()["pid"])
+        time.sleep(0.1)  # who answers for `status`, a process that asks nft, has ended by then
         began = time.monotonic()
         try:
             os.kill(pid, number)
@@ -121,6 +122,15 @@ def restart(bench: Bench, count: int, dice: random.Random) -> Iterator[float | N
         while (status := bench.firewall.status())["started"] == before or status["taking_up"]:
             assert time.monotonic() - began < 60, "the new program does not decide"
             time.sleep(0.1)
+        yield time.monotonic() - began
+
+
+def service_restart(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
+    """The service manager's restart: the old program has ended before the new one begins."""
+    for _ in range(count):
+        time.sleep(dice.uniform(0.5, 1.0))
+        began = time.monotonic()
+        bench.firewall.restart()
         yield time.monotonic() - began
 
 
@@ -218,7 +228,7 @@ out = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
 def packet(source):
     segment = TCP(sport=random.randrange(1024, 65000), dport=port, flags="PA", seq=1, ack=1) / Raw(bytes(12))
     return bytes(IP(src=source, dst=host) / segment)
-packets = [packet(source) for source in sources for _ in range(4)]
+packets = [packet(source) for source in sources for _ in range(int(sys.argv[5]))]
 print("ready", flush=True)
 sys.stdin.readline()
 end = time.monotonic() + seconds
@@ -233,9 +243,14 @@ print(number)
 """
 
 
-def flood(bench: Bench, host: str, port: int, seconds: float, sources: list[str]) -> subprocess.Popen[str]:
-    """Packets of no session, as fast as they go, for so long, from the next line on its standard input on."""
-    words = [sys.executable, "-c", _FLOOD, host, str(port), str(seconds), ",".join(sources)]
+def flood(
+    bench: Bench, host: str, port: int, seconds: float, sources: list[str], flows: int = 4
+) -> subprocess.Popen[str]:
+    """Packets of no session, as fast as they go, for so long, from the next line on its standard input on.
+
+    `flows`: of each source.
+    """
+    words = [sys.executable, "-c", _FLOOD, host, str(port), str(seconds), ",".join(sources), str(flows)]
     process = bench.network.start(SCADA, words)
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "ready"
@@ -289,6 +304,7 @@ FAULTS = (
         ("DNP3 polls",), opens=True, recovery="started again",
     ),
     Fault("restart", "planned restart (conduitfw upgrade)", 50, 2, restart, recovery="all is new"),
+    Fault("service-restart", "planned restart (the service manager's)", 50, 2, service_restart, recovery="all is new"),
     Fault("stop-start", "stop and start", 10, 1, stop_and_start, (), opens=True, recovery="started again"),
     # What is static goes on uninspected where its way to the queue is cut, and may not be taken up again.
     Fault("tamper", "ruleset flushed, deleted, changed; sysctl at 0", 24, 8, tamper, CLOSED, opens=True,

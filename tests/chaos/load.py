@@ -1,9 +1,9 @@
 """The load: sessions that poll all the time, and forbidden requests that are tried all the while.
 
-`python -m tests.chaos.load SESSIONS` runs in the clients' zone. SESSIONS is JSON: a list of {"name", "kind", "source",
-"host", "port", "every": seconds}. A line on standard input asks for the figures since the last one ("quiet" also ends,
-"loud" begins forbidden requests). The answer is a line of JSON, by session: `answers`; `refused`, answered with an
-exception, as a denied request should be; `resets`; `stuck`, no answer for PATIENCE seconds; `unconnected`, tries to
+`python -m tests.chaos.load SESSIONS SECONDS` runs in the clients' zone. SESSIONS is JSON: a list of {"name", "kind",
+"source", "host", "port", "every": seconds}. A line on standard input asks for the figures since the last one ("quiet"
+also ends, "loud" begins forbidden requests). The answer is a line of JSON, by session: `answers`; `refused`, answered
+with an exception, as a denied request should be; `resets`; `stuck`, no answer for SECONDS; `unconnected`, tries to
 connect that failed; `gap`, the longest time between two answers, in seconds; `tried`, forbidden requests sent; `taken`,
 of these: answered as if the server had executed them.
 """
@@ -24,7 +24,6 @@ from typing import Any
 
 from conduitfw.protocols.modbus.requests import adu, pdu
 
-PATIENCE = 3.0  # seconds without an answer after which a session counts as lost
 TICK = 0.05
 FROZEN = 0.5  # seconds between two ticks from which on this process itself stood still
 READ = struct.pack(">BHH", 3, 0, 10)
@@ -71,9 +70,10 @@ class Session:
 
 
 class Mood:
-    """Whether forbidden requests are sent."""
+    """Whether forbidden requests are sent, and how many seconds without an answer lose a session."""
 
     quiet = False
+    patience = 3.0
 
 
 class Clock:
@@ -92,10 +92,10 @@ class Clock:
 
 
 async def within(reading: asyncio.Task[bytes]) -> bytes:
-    """What is read, or TimeoutError after PATIENCE seconds in which this process did run."""
+    """What is read, or TimeoutError after Mood.patience seconds in which this process did run."""
     while True:
         began = time.monotonic()
-        done, _ = await asyncio.wait((reading,), timeout=PATIENCE)
+        done, _ = await asyncio.wait((reading,), timeout=Mood.patience)
         if done:
             return reading.result()
         await asyncio.sleep(2 * TICK)  # the clock has its turn
@@ -109,7 +109,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 async def connected(session: Session) -> Streams:
     reader, writer = await asyncio.wait_for(
-        asyncio.open_connection(session.host, session.port, local_addr=(session.source, 0)), PATIENCE
+        asyncio.open_connection(session.host, session.port, local_addr=(session.source, 0)), Mood.patience
     )
     end = writer.get_extra_info("socket")
     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -245,6 +245,7 @@ async def attack(session: Session) -> None:
 
 async def main() -> None:
     sessions = [Session(**words) for words in json.loads(sys.argv[1])]
+    Mood.patience = float(sys.argv[2])
     tasks = [asyncio.create_task((attack if each.kind == "attack" else poll)(each)) for each in sessions]
     tasks.append(asyncio.create_task(Clock().run()))
     questions = asyncio.StreamReader()

@@ -28,10 +28,16 @@ every third time. The Modbus conduit is `fail: closed`, the DNP3 conduit `fail: 
 
 """
 FOOT = """
-Known and open: where the supervisor is killed, denials that were counted for a repeated event and not yet told (events
-fold what repeats for 10 s) are gone with it, uncounted; kills of control alone count them. Where a static conduit goes
-on without an engine, a session in which the firewall had answered in the server's place loses its step, since its
-numbers are translated no more.
+*Another serves* is the time from the signal to the worker's own word that it has begun to serve, in which it takes
+packets from the queue: until the supervisor sees it, the end of the dead process, the order to the one that waits, and
+what that one has to read first. *All is new* and *started again* end when a worker of the new program serves.
+
+Events fold what repeats for 10 s. Where the supervisor is killed, control writes what it has folded and ends; how many
+events are neither written nor told as lost stands beside the log (events.jsonl.owed), and the next start tells it.
+Where control alone is killed, what it had folded is lost, and counted.
+
+Known and open: where a static conduit goes on without an engine, a session in which the firewall had answered in the
+server's place loses its step, since its numbers are translated no more.
 
 `make chaos` makes all of it again (an hour and a half), `make chaos FAULTS=worker-kill,reload` a part, `make chaos
 COUNTS=worker-kill=100` fewer. The results are kept in reliability.json beside this page. A short version runs in every

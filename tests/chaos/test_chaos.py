@@ -7,21 +7,20 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.bench import bench
-from tests.chaos.faults import BY_NAME, FAULTS, Fault
+from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.run import Runner
 
 pytestmark = pytest.mark.system
-# What events a killed supervisor's control process had folded is gone uncounted (docs/reliability.md): it comes last.
-LAST = "supervisor-kill"
 
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[Runner]:
-    with bench() as running:
+    with bench(patience=10.0) as running:  # on a busy machine, a start takes a while
         yield Runner(running)
 
 
-def try_out(runner: Runner, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_fault(runner: Runner, fault: Fault) -> None:
     found = runner.run(fault, fault.short)
     assert found.count == fault.short
     assert found.answers > 100 and found.tried > 10 and found.denials > 10  # there was a load
@@ -30,16 +29,7 @@ def try_out(runner: Runner, fault: Fault) -> None:
     assert found.broken == 0, found.lost
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.name != LAST], ids=lambda fault: fault.name)
-def test_fault(runner: Runner, fault: Fault) -> None:
-    try_out(runner, fault)
-
-
 def test_every_denial_was_told_or_counted_as_lost(runner: Runner) -> None:
     """Runs behind the faults."""
     runner.quiet()
     assert runner.unaccounted == 0
-
-
-def test_killed_supervisor(runner: Runner) -> None:
-    try_out(runner, BY_NAME[LAST])

@@ -231,7 +231,7 @@ def test_the_log_is_bounded(tmp_path: Path) -> None:
         log.put(changed(described={"function": number}))
         log.tick(0)
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 45000
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["events.jsonl", "events.jsonl.1"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["events.jsonl", "events.jsonl.1", "events.jsonl.owed"]
 
 
 def test_metrics_are_prometheus_text() -> None:
@@ -274,3 +274,29 @@ def test_a_gateway_that_always_answers_so_fills_no_log(tmp_path: Path) -> None:
     log.close()
     first, last = lines(path)
     assert (first["event"]["action"], last["conduitfw"]["repeated"]) == ("other-unit-answer", 999)
+
+
+def test_the_group_may_read_whatever_the_services_umask(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    mask = os.umask(0o077)
+    try:
+        log = EventLog(str(path))
+        log.put(msgspec.structs.replace(REMARK, time=100.0))
+        log.close()
+    finally:
+        os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o640
+    path.chmod(0o600)  # an administrator's own choice stays
+    EventLog(str(path)).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_owed_outlives_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    log = EventLog(str(path))
+    assert log.owed() == 0
+    log.owe(817)
+    assert EventLog(str(path)).owed() == 817  # whoever owed it was killed
+    log.owe(0)
+    assert EventLog(str(path)).owed() == 0
+    assert EventLog("-").owed() == 0

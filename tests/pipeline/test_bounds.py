@@ -172,3 +172,14 @@ def test_monitor_rewrites_no_options() -> None:
     wire.client_next, wire.server_next = wire.client_next + 1, wire.server_next + 1
     outcome = wire.send(segment(wire, True, "PA", [OTHERS[2]], read(1)), True)
     assert outcome.forward and outcome.payload is None
+
+
+def test_what_a_successor_has_not_read_counts(rules: Tables) -> None:
+    """Bounds hold before the records are read: of all flows, and of a source's."""
+    line = Line(rules, 8)
+    for port in (40000, 40001):
+        line.wire(port).open()
+    line.flows = FlowTable(line.flows._memory)
+    line.pipeline = Pipeline(rules, line.flows, lambda _: None)
+    assert line.syn(40002) is Reason.TOO_MANY_FLOWS
+    assert (line.flows.source_full, len(line.flows), line.flows.unread) == (1, 2, 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from conduitfw import tcp
@@ -12,7 +14,8 @@ from conduitfw.reasons import Reason
 from conduitfw.record import IN_HAND, USED
 from conduitfw.verdict import Pipeline
 from tests.pipeline.modbus_units import forbidden, read, read_answer
-from tests.pipeline.wire import CLIENT6, SERVER6, Wire, tables
+from tests.pipeline.test_limits import compiled
+from tests.pipeline.wire import CLIENT6, CLIENT_PORT_INDEX, SERVER6, SERVER_PORT_INDEX, Wire, tables
 
 
 class Killed(BaseException):
@@ -111,3 +114,51 @@ def test_a_memory_of_another_layout_is_not_read() -> None:
     assert len(wire.flows) == 0
     assert wire.client(read(1)).reason is Reason.NO_SESSION
     assert wire.reads == []
+
+
+class TestUnread:
+    """A successor reads a record when a packet of its flow comes, or when there is time: meanwhile packets wait."""
+
+    @staticmethod
+    def sessions() -> tuple[Wire, Wire]:
+        """Two sessions over one table, which a successor has glanced at."""
+        one = Wire()
+        other = Wire(flows=one.flows, ports=(40001, 502))
+        one.twin = None
+        other.pipeline = one.pipeline
+        for each in (one, other):
+            each.open()
+            each.client(read(1))
+        succeed(one)
+        other.pipeline = one.pipeline
+        return one, other
+
+    def test_a_packet_has_its_own_record_read_and_no_other(self) -> None:
+        one, other = self.sessions()
+        assert one.flows.unread == 2
+        assert other.server(read_answer(1)).reason is None
+        assert one.flows.unread == 1
+        assert other.client(read(2)).reason is None and other.reads == [read(1), read(2)]
+        assert one.server(read_answer(1)).reason is None
+        assert (one.flows.unread, len(one.flows), one.denials) == (0, 2, [])
+
+    def test_nothing_of_a_session_is_decided_before_its_record_is_read(self) -> None:
+        one, _ = self.sessions()
+        assert one.client(forbidden(1), at=-len(read(1))).reason is Reason.CHANGED_REPEAT
+        assert one.reads == [read(1)] and one.flows.unread == 1
+
+    def test_what_the_new_policy_does_not_allow_ends_with_its_next_packet(self, tmp_path: Path) -> None:
+        one, other = self.sessions()
+        one.swap(compiled(tmp_path, "allow: dnp3, clients: hmi, servers: rtu, functions: read"))
+        assert one.flows.unread == 2
+        assert other.client(read(2)).reason is Reason.POLICY_CHANGED
+        assert other.reset_to_client and other.reset_to_server and other.reads == [read(1)]
+        assert not one.reset_to_client
+
+    def test_or_when_there_is_time(self, tmp_path: Path) -> None:
+        one, _ = self.sessions()
+        one.swap(compiled(tmp_path, "allow: dnp3, clients: hmi, servers: rtu, functions: read"))
+        emissions = one.pipeline.take_up(one.now)
+        assert one.flows.unread == 0
+        assert {each.ifindex for each in emissions} == {CLIENT_PORT_INDEX, SERVER_PORT_INDEX}
+        assert one.denials == [Reason.POLICY_CHANGED.code] * 2

@@ -246,7 +246,7 @@ def test_what_is_told_is_what_the_tables_decide(
     """A request becomes allowed exactly where a region that became allowed holds it, and the other way round."""
     folder = tmp_path_factory.mktemp("policies")
     policies = [policy(folder, rules(*(f"allow: modbus, {line}" for line in pool))) for pool in (old, new)]
-    before, after = (reaches(each) for each in policies)
+    before, after = (reaches(each.rules) for each in policies)
     opened, shut = difference(after, before), difference(before, after)
     for each in asked:
         client, server, function, unit, register, value = each

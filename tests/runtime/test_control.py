@@ -26,8 +26,8 @@ GROUP = "games"  # stands for the group conduitfw, which exists only where the p
 class FileSink:
     """Writes what it is asked to, so that the test's process can read it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, owed: int) -> None:
+        self._path, self._owed = path, owed
 
     def _note(self, *words: object) -> None:
         with self._path.open("a") as file:
@@ -48,11 +48,17 @@ class FileSink:
     def figures(self) -> dict[str, int]:
         return {"written": 7}
 
+    def owe(self, count: int) -> None:
+        self._note("owes", count)
+
+    def owed(self) -> int:
+        return self._owed
+
     settled = losses_told = 0  # nothing is safe before `close`
 
 
 class Bench:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, owed: int = 0) -> None:
         self.path = str(folder / "control.sock")
         self.seen = folder / "seen"
         self.seen.touch()
@@ -63,7 +69,7 @@ class Bench:
         self.listener = control.listen(self.path)
 
         def main() -> None:
-            control.Control(self.listener, end, notices, self.shared, lambda: FileSink(self.seen)).run()
+            control.Control(self.listener, end, notices, self.shared, lambda: FileSink(self.seen, owed)).run()
 
         self.start = lambda: child.fork("test-control", main)
         self.pid = self.start()
@@ -204,7 +210,8 @@ def test_sighup_reopens_and_finish_closes(bench: Bench) -> None:
     bench.notifier.engine(EngineKind.ENGINE_STOP)
     send(bench.supervisor, msgspec.msgpack.encode({"id": -1, "command": "finish"}))
     bench.until_seen("close")
-    assert bench.seen.read_text().splitlines()[-2:] == ["put engine-stop", "close"]
+    seen = bench.seen.read_text().splitlines()
+    assert seen.index("put engine-stop") < seen.index("close")
     bench.pid = bench.start()  # for the fixture
 
 
@@ -261,3 +268,37 @@ def test_a_socket_left_by_a_dead_one_is_replaced_and_a_living_one_is_not(tmp_pat
         control.listen(path)
     first.close()
     control.listen(path).close()
+
+
+def test_what_an_earlier_service_owed_is_lost_and_counted_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, owed=5)
+    for _ in range(2):
+        bench.until_seen("tick 5")
+        bench.seen.write_text("")
+        child.kill(bench.pid)
+        os.waitpid(bench.pid, 0)
+        bench.pid = bench.start()
+    bench.until_seen("tick 5")
+    child.kill(bench.pid)
+    os.waitpid(bench.pid, 0)
+
+
+def test_what_is_not_safe_is_noted_where_it_outlives_the_service(bench: Bench) -> None:
+    bench.notifier.engine(EngineKind.ENGINE_BACK)
+    bench.until_seen("owes 1")
+
+
+def test_an_orphan_writes_all_that_has_come_and_answers_nobody(bench: Bench) -> None:
+    """The supervisor has been killed: the next one may start at once."""
+    bench.until_seen("tick 0")
+    os.kill(bench.pid, signal.SIGSTOP)
+    for _ in range(1200):  # more than it hears in one go
+        bench.notifier.engine(EngineKind.ENGINE_BACK)
+    os.kill(bench.pid, control.ORPHANED)
+    os.kill(bench.pid, signal.SIGCONT)
+    assert os.waitpid(bench.pid, 0)[1] == 0
+    seen = bench.seen.read_text().splitlines()
+    assert seen.count("put engine-back") == 1200 and "close" in seen
+    with pytest.raises(ConnectionRefusedError):
+        bench.connect()
+    bench.pid = bench.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -24,6 +25,7 @@ from conduitfw.runtime.messages import (
     pair,
     receive,
     send,
+    serving,
     wide_pair,
 )
 from conduitfw.runtime.pool import HOPELESS, STARVED, MemberState, Place, Pool
@@ -52,7 +54,7 @@ class Bench:
             if order[:1] == Order.LEAVE:
                 return
             self.slot.counters[Counter.UNDECIDED] += order[:1] == Order.TAKE_OVER
-            send(orders, Report.SERVING)
+            send(orders, serving(time.monotonic()))
             serve(self.slot, tables, orders)
 
         places = [Place(0, self.slot)]
@@ -117,6 +119,15 @@ def test_a_dead_member_is_replaced_by_the_spare_which_takes_over(bench: Bench) -
     assert bench.slot.counters[Counter.UNDECIDED] == 1  # it dropped what the dead one had in hand
     assert bench.told() == [EngineKind.WORKER_DEATH]
     bench.until(lambda: bench.pool.spare is not None)  # and there is a next spare
+
+
+def test_the_pool_says_when_somebody_will_have_been_silent_for_too_long(bench: Bench) -> None:
+    """The supervisor sleeps no longer than that."""
+    os.kill(bench.pid, signal.SIGSTOP)
+    time.sleep(0.02)
+    beat = bench.slot.heartbeat
+    assert bench.pool.until_silent(beat + 0.1) == pytest.approx(bench.pool.silence - 0.1)
+    assert bench.pool.until_silent(beat + 2 * bench.pool.silence) == math.inf  # each step looks at him now
 
 
 def test_a_stopped_member_is_killed_and_replaced(bench: Bench) -> None:

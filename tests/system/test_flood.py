@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.bench import CLOSED, PLC, RTU, Bench, bench
+from tests.chaos.bench import CLOSED, HMI, PLC, RTU, Bench, bench
 from tests.chaos.faults import MANY, flood
 from tests.system.test_kill_points import events
 
@@ -53,3 +53,27 @@ def test_flood(running: Bench, host: str, port: int) -> None:
         time.sleep(0.5)
     assert not any(each["now"] for each in running.firewall.status()["overload"])
     assert running.forbidden() == {"plc": 0, "rtu": 0}
+
+
+QUIET_SESSIONS = [
+    {"name": "polls", "kind": "polls", "source": HMI, "host": PLC, "port": 502, "every": 0.02},
+    {"name": "DNP3 polls", "kind": "dnp3", "source": HMI, "host": RTU, "port": 20000, "every": 0.05},
+]
+
+
+@pytest.mark.parametrize(("host", "port"), [(PLC, 502), (RTU, 20000)], ids=["closed", "static"])
+def test_a_flow_that_floods_does_not_starve_the_others_of_its_source(host: str, port: int) -> None:
+    """Else the flood would take all that the source may have queued, and one packet in many of others came through."""
+    with bench(QUIET_SESSIONS) as running:
+        running.settle()
+        before = running.firewall.status()["kernel_counters"]
+        flood(running, host, port, 1.0, [HMI], flows=1).communicate("go\n", 60)  # until it is known
+        running.take()
+        flood(running, host, port, SECONDS, [HMI], flows=1).communicate("go\n", 60)
+        found = running.take()
+        for name, each in found.items():
+            assert each["resets"] + each["stuck"] == 0, (name, found)
+            assert each["answers"] > 10 * SECONDS, (name, found)
+        after = running.firewall.status()["kernel_counters"]
+        assert after["flooded_flow"]["packets"] > before["flooded_flow"]["packets"] + 1000
+        assert running.forbidden() == {"plc": 0, "rtu": 0}
