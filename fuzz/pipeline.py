@@ -601,6 +601,7 @@ class World:
         if self.successions == 1:  # reading it takes longer than all else: once in an input
             self.ledger = _ledgers[0] = Ledger(_LEDGER_MEMORY)
         self.pipeline = self._worker()
+        self.emit(self.pipeline.tick(self.ticked))  # as a worker begins: what killed its predecessors is ended
 
     def _die(self) -> None:
         """The worker dies with a packet of this flow in hand."""
