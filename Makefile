@@ -58,9 +58,9 @@ fuzz: ## what breaks it, looked for by atheris: `make fuzz SECONDS=600`
 	@$(VENV)/python -c 'import atheris' 2>/dev/null || $(VENV)/python -m pip install --quiet --group fuzz
 	@$(VENV)/python -m fuzz --seconds $(SECONDS)
 
-test-vm-short: ## a part of it that takes some minutes
+test-vm-short: ## a part of it that takes some minutes: the demo's rows
 	@tools/setup test
-	@tools/vm -t 1200 $(VENV)/python -m pytest -p no:cacheprovider tests/system/test_stock_kernel.py
+	@tools/vm -t 480 $(VENV)/python -m pytest -p no:cacheprovider tests/system/test_demo_rows.py
 
 deb: ## the Debian package, in build/
 	@tools/deb
