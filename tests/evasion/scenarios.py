@@ -294,7 +294,7 @@ def _flood(fail: str) -> Callable[[Ground], Came]:
             time.sleep(2)  # what the flood has lost of the sessions' ends is sent again: this server has one at a time
             note = ""
             if firewall is not None:
-                counted = {name: firewall.counter(name) for name in ("flooded", "uninspected")}
+                counted = {name: firewall.counter(name) for name in ("flooded_flow", "flooded", "uninspected")}
                 note = ", ".join(f"{count} {name}" for name, count in counted.items())
             return Came(ground.executed(FORBIDDEN) > 0, ground.anew(), note)
 
