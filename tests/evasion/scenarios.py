@@ -17,6 +17,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from scapy.layers.inet import ICMP, IP, TCP
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
+from scapy.layers.l2 import ARP, Ether
+
 from conduitfw.demo.network import BRIDGE, CELL, FIREWALL, SCADA
 from conduitfw.demo.show import Firewall, Stage
 from conduitfw.packet import ACK, PSH, build
@@ -350,6 +354,65 @@ def _servers_mac_address(ground: Ground) -> Came:
         return Came(any(each.startswith(f"{real} dev scada0") for each in entries), ground.anew())
 
 
+STRANGER, STRANGER_6 = "10.20.0.77", "fd00:20::77"  # a neighbour of the server's
+_ITS_MAC, _FORGED_MAC = "02:00:00:00:00:77", "02:00:00:00:00:66"
+
+
+def _neighbours_of_the_server(ground: Ground) -> Came:
+    """ARP and a neighbour advertisement in the name of one of the servers' zone. Forbidden here: that they are believed."""
+    network = ground.stage.network
+    real = mac(network, CELL)
+    frames = (
+        Ether(src=_FORGED_MAC, dst=real) / ARP(op=2, psrc=STRANGER, hwsrc=_FORGED_MAC, pdst=PLC, hwdst=real),
+        Ether(src=_FORGED_MAC, dst=real) / IPv6(src=STRANGER_6, dst="fd00:20::5", hlim=255)
+        / ICMPv6ND_NA(tgt=STRANGER_6, R=0, S=0, O=1) / ICMPv6NDOptDstLLAddr(lladdr=_FORGED_MAC),
+    )  # fmt: skip
+    out = packet_socket(network, SCADA)
+    try:
+        for address in (STRANGER, STRANGER_6):
+            words = ["ip", "neigh", "replace", address, "lladdr", _ITS_MAC, "dev", "eth0", "nud", "stale"]
+            network.run(CELL, words)
+        with ground.firewall():
+            ground.talker.open()
+            ground.talker.ask(read(1))
+            for frame in frames * 3:
+                out.send(bytes(frame))
+            time.sleep(_SETTLE)
+            told = network.run(CELL, ["ip", "neigh", "show", "dev", "eth0"]).stdout
+            return Came(_FORGED_MAC in told, ground.anew(), f"{told.count(_FORGED_MAC)} of 2 believed")
+    finally:
+        out.close()
+        for address in (STRANGER, STRANGER_6):
+            network.run(CELL, ["ip", "neigh", "del", address, "dev", "eth0"], check=False)
+
+
+def _forged_icmp(ground: Ground) -> Came:
+    """ICMP to the server about its session, from the client's side, in the client's name and in a router's; then it."""
+    network, talk = ground.stage.network, ground.talker
+    out = packet_socket(network, SCADA)
+    with ground.firewall():
+        talk.open()
+        allowed = talk.ask(read(1))
+        told = network.run(SCADA, ["ss", "-Htn", "dst", PLC, "dport", "=", str(PORT)]).stdout
+        port = int(told.split()[3].rpartition(":")[2])
+        quoted = IP(src=PLC, dst=HMI) / TCP(sport=PORT, dport=port, seq=1, ack=1, flags="PA") / forbidden(1)
+        for source in (HMI, "10.20.0.1"):
+            for kind in (
+                ICMP(type=3, code=3), ICMP(type=3, code=4, nexthopmtu=552), ICMP(type=4), ICMP(type=5, code=1, gw=HMI),
+                ICMP(type=11, code=0), ICMP(type=12, ptr=20),
+            ):  # fmt: skip
+                out.send(
+                    bytes(Ether(src=_FORGED_MAC, dst=mac(network, CELL)) / IP(src=source, dst=PLC) / kind / quoted)
+                )
+        out.close()
+        time.sleep(_SETTLE)
+        allowed = allowed and talk.ask(read(2))
+        talk.ask(forbidden(3))
+        done = ground.executed(FORBIDDEN) > 0
+        talk("close")
+        return Came(done, allowed and ground.anew())
+
+
 def _multipath(ground: Ground) -> Came:
     """Linux's own Multipath TCP at both ends, with a second subflow from another address of the client."""
     network, port = ground.stage.network, MODBUS_PORTS[1]
@@ -421,6 +484,9 @@ SCENARIOS = [
 ),
     Scenario("routed by an address of the bridge", "", _routed_by_the_bridge),
     Scenario("a frame with the server's MAC address", "counted: the bridge learns it", _servers_mac_address),
+    Scenario("ARP and a neighbour advertisement in the name of the server's neighbour", "counted: they are believed",
+             _neighbours_of_the_server),
+    Scenario("behind forged ICMP about the session", "control: also a read on it, behind them", _forged_icmp),
     Scenario("Multipath TCP of two subflows", "", _multipath),
     *(Scenario(f"DNP3 over UDP: {row.name}", row.note, _datagrams(row), often=row.often) for row in udp.ROWS),
 ]  # fmt: skip
