@@ -24,7 +24,7 @@ from conduitfw.reasons import Malformed, Reason
 REMEMBERED = 20
 # Outstations behind one connection whose responses may be under way, each between two of its frames.
 OPEN_RESPONSES = 4
-_REQUEST = struct.Struct("<IBBBBd")
+_REQUEST = struct.Struct("<IBBBBBd")
 _HEADER = struct.Struct("<BBBB")
 SESSION_SIZE = (
     _HEADER.size
@@ -34,9 +34,7 @@ SESSION_SIZE = (
 )
 _FRAME = struct.Struct("<xxBBHH")
 
-# _TWICE: it waits, and was asked once more with the same sequence number, so that two answers may come.
-_WAITING, _LATE, _ANSWERED, _TWICE = 0, 1, 2, 3
-_UNANSWERED = (_WAITING, _TWICE)
+_WAITING, _LATE, _ANSWERED = 0, 1, 2
 # What may go on beside others (tcp-rules.md, 6), unless it brings octets of the client's choice.
 _PLAIN = frozenset((application.CONFIRM, application.READ))
 # An ordinary read: one frame from a master, its user data unconfirmed and at least a header.
@@ -71,7 +69,7 @@ class Dnp3Unit(Unit):
 class Request:
     """A request that was sent on."""
 
-    __slots__ = ("carries_data", "function", "pair", "sent", "sequence", "state")
+    __slots__ = ("carries_data", "function", "owed", "pair", "sent", "sequence", "state")
 
     def __init__(self, pair: int, function: int, sequence: int, carries_data: bool, sent: float) -> None:
         self.pair = pair  # master << 16 | outstation
@@ -80,6 +78,7 @@ class Request:
         self.carries_data = carries_data
         self.sent = sent  # seconds
         self.state = _WAITING  # late: holds nobody up, its answer may still come. Answered: it may be repeated
+        self.owed = 1  # answers that may come: it may have been asked before, with the same sequence number
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +302,7 @@ class Dnp3Session(OrdinarySession):
             found = self._find(pair, fragment.control & application.SEQUENCE)
             if found is not None:
                 unit.answers = found.function
-                if found.state == _WAITING:
+                if found.state == _WAITING and found.owed == 1:
                     unit.since = found.sent
                 elif found.state == _LATE:
                     unit.remark = Remark.LATE
@@ -331,7 +330,7 @@ class Dnp3Session(OrdinarySession):
         """tcp-rules.md, 6. Link services and confirmations overtake: nothing of the client's choice travels in them."""
         if unit.kind is not Kind.REQUEST or unit.function == application.CONFIRM:
             return True
-        waiting = (each.carries_data for each in self._requests if each.state in _UNANSWERED)
+        waiting = (each.carries_data for each in self._requests if each.state == _WAITING)
         return may_join(waiting, unit.carries_data, min(limit, REMEMBERED))
 
     def commit(self, unit: Unit, now: float) -> None:
@@ -354,7 +353,8 @@ class Dnp3Session(OrdinarySession):
             if request is not None:
                 if token.final:
                     self._unknown = False
-                    request.state = _LATE if request.state == _TWICE else _ANSWERED
+                    request.owed = max(request.owed - 1, 0)
+                    request.state = _LATE if request.owed else _ANSWERED
                 elif request.state != _ANSWERED:  # a response of several fragments counts them
                     request.sequence = (request.sequence + 1) & application.SEQUENCE
 
@@ -369,20 +369,20 @@ class Dnp3Session(OrdinarySession):
 
     def _remember(self, pair: int, function: int, sequence: int, carries_data: bool, now: float) -> None:
         # A request that is sent again takes its own place; of what was answered, only the last may be repeated.
-        again = any(
-            each.pair == pair and each.sequence == sequence and each.state in _UNANSWERED for each in self._requests
-        )
+        owed = sum(
+            each.owed for each in self._requests
+            if each.pair == pair and each.sequence == sequence and each.state != _ANSWERED
+        )  # fmt: skip
         self._requests = [
             each
             for each in self._requests
             if each.pair != pair or (each.state != _ANSWERED and each.sequence != sequence)
         ]
         if len(self._requests) >= REMEMBERED:
-            spare = (each for each in self._requests if each.state not in _UNANSWERED)
+            spare = (each for each in self._requests if each.state != _WAITING)
             self._requests.remove(next(spare, self._requests[0]))
         request = Request(pair, function, sequence, carries_data, now)
-        if again:
-            request.state = _TWICE
+        request.owed = min(owed + 1, 255)
         self._requests.append(request)
 
     # --- ordinary units (protocols/ordinary.py) -------------------------------------------------------
@@ -391,7 +391,7 @@ class Dnp3Session(OrdinarySession):
         """A READ in one frame that brings no data, while nothing waits."""
         if end - at not in _ORDINARY_SIZES or data[at + 3] != _ORDINARY_CONTROL:
             return -1
-        if self._unknown or self._fragment is not None or any(each.state in _UNANSWERED for each in self._requests):
+        if self._unknown or self._fragment is not None or any(each.state == _WAITING for each in self._requests):
             return -1
         try:
             if link.frame(data, at, end) != end - at:
@@ -448,7 +448,7 @@ class Dnp3Session(OrdinarySession):
         """Whether a request that carries data waits for longer than `timeout`; others then hold nobody up."""
         result = False
         for request in self._requests:
-            if request.state in _UNANSWERED and now - request.sent > timeout:
+            if request.state == _WAITING and now - request.sent > timeout:
                 if request.carries_data and not all_late:
                     result = True
                 else:
@@ -470,7 +470,9 @@ class Dnp3Session(OrdinarySession):
                 _HEADER.pack(flags, len(fragments), len(self._requests), len(self._selections)),
                 *(fragment.pack() for fragment in fragments),
                 *(
-                    _REQUEST.pack(each.pair, each.function, each.sequence, each.carries_data, each.state, each.sent)
+                    _REQUEST.pack(
+                        each.pair, each.function, each.sequence, each.carries_data, each.state, each.owed, each.sent
+                    )
                     for each in self._requests
                 ),
                 *(each.pack() for each in self._selections.values()),
@@ -490,9 +492,9 @@ class Dnp3Session(OrdinarySession):
         self._responses = {fragment.pair: fragment for fragment in found}
         self._requests = []
         for _ in range(requests):
-            pair, function, sequence, carries_data, state, sent = _REQUEST.unpack_from(data, at)
+            pair, function, sequence, carries_data, state, owed, sent = _REQUEST.unpack_from(data, at)
             request = Request(pair, function, sequence, bool(carries_data), sent)
-            request.state = state
+            request.state, request.owed = state, owed
             self._requests.append(request)
             at += _REQUEST.size
         self._selections = {}
