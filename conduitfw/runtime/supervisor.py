@@ -42,6 +42,7 @@ LATE = 0.12  # seconds between two ticks from which on the supervisor itself was
 CONTROL_LIVED = 1.0  # seconds after which its death is no part of a row
 CONTROL_SILENCE = 30.0  # seconds: control may wait for a slow disk; nothing depends on it
 TELLERS = 8
+ANNOUNCED_WITHIN = 5  # seconds; what nobody has read by then stays untold
 LOOK = 0.1  # seconds between two looks at the ruleset
 _REINSTALL_AFTER = 1.0
 CHANGES_IN_EVENT = 100
@@ -373,7 +374,7 @@ class Supervisor:
         if self._pool.serving and not self._announced:
             self._announced = True
             self._manager.tell("READY=1", f"STATUS=enforcing {self._policy.site}")
-            self._announce(self.status(now))
+            self._tell_that_it_decides(now)
         if self._hangup:
             self._hangup = False
             if self._control_pid:
@@ -474,6 +475,18 @@ class Supervisor:
             self._roll_back(number, int(request.get("number") or 1), by)
         else:
             self._reply(number, ok=False, error=f"unknown command {command!r}")
+
+    def _tell_that_it_decides(self, now: float) -> None:
+        """Whoever started this may have stopped reading, or be stuck: only a process of its own waits for that."""
+        status = self.status(now)
+
+        def main() -> None:
+            for queue in self._queues:
+                queue.let_go()
+            signal.alarm(ANNOUNCED_WITHIN)
+            self._announce(status)
+
+        self._tellers.append(child.fork("cfw-announce", main))
 
     def _tell_status(self, request: int, now: float) -> None:
         """The kernel's counters take a while: a process of its own asks for them and answers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
@@ -77,6 +78,17 @@ def test_a_policy_that_the_new_program_refuses_changes_nothing(running: Bench) -
     with connection(running.network.namespace(SCADA), HMI, PLC, 502) as client:
         client.sendall(adu(READ, 1) + adu(FORBIDDEN, 2))
         assert exactly(client, 38)[-2:] == b"\x86\x01"
+
+
+def test_nobody_has_to_read_what_it_announces(running: Bench) -> None:
+    """Each new program prints a line when it decides. Where the pipe is full, it decides and answers all the same."""
+    out = running.firewall.process.stdout
+    assert out is not None
+    fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, 4096)
+    for _ in range(4):
+        code, said = upgrade(running)
+        assert code == 0, said
+        assert running.firewall.status()["enforcing"]
 
 
 def test_the_queue_falls_to_nobody_when_the_new_program_dies(running: Bench) -> None:
