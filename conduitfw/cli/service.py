@@ -83,15 +83,21 @@ def run(
         trial, notice, problems = child.ask("cfw-candidate", lambda: first_policy(paths, host.examine, store))
     except OSError as error:
         raise click.ClickException(str(error)) from None
-    for each in problems:
-        click.echo(problem_line(each), err=True)
+
+    def say_what_is_wrong() -> None:
+        for each in problems:
+            click.echo(problem_line(each), err=True)
+        if notice and trial.policy is not None:
+            click.echo(f"warning: {notice}", err=True)
+
     if trial.policy is None:
+        say_what_is_wrong()
         raise click.ClickException("the policy was refused; nothing was changed")
-    if notice:
-        click.echo(f"warning: {notice}", err=True)
     keeping = Keeping(InForce(trial, paths), store, notice)
 
     def announce(status: dict[str, Any]) -> None:
+        # Not before packets are decided: whoever reads this may be stuck (runtime/supervisor.py).
+        say_what_is_wrong()
         click.echo(json.dumps({"running": status}) if as_json else _headline(status))
         sys.stdout.flush()
 
@@ -107,6 +113,7 @@ def run(
         host.find_bridge(trial.policy)
         Supervisor(settings, keeping, host, host.examine, lambda: EventLog(events_path), announce, manager, old).run()
     except OSError as error:
+        say_what_is_wrong()
         raise click.ClickException(str(error)) from None
 
 
