@@ -21,7 +21,7 @@ from collections import deque
 from conduitfw.policy.compile import Channel
 from conduitfw.protocols import Session
 
-LAYOUT_VERSION = 4  # a memory of another version is not read: its flows count as unknown (tcp-rules.md, 9)
+LAYOUT_VERSION = 5  # a memory of another version is not read: its flows count as unknown (tcp-rules.md, 9)
 _MAGIC = b"cfw" + bytes((LAYOUT_VERSION,))
 
 FREE, USED, IN_HAND, WRITING = 0, 1, 2, 3

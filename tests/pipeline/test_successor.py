@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from conduitfw import tcp
+from conduitfw import record, tcp
 from conduitfw.denial import Emission
-from conduitfw.flow import PATIENCE, FlowTable
+from conduitfw.flow import PATIENCE, RECORD_SIZE, FlowTable, State
 from conduitfw.outcome import Verdict
+from conduitfw.protocols import REFUSALS
+from conduitfw.protocols.dnp3 import selection, transport
+from conduitfw.protocols.dnp3 import session as dnp3
+from conduitfw.protocols.dnp3.objects import READING
+from conduitfw.protocols.modbus import session as modbus
 from conduitfw.reasons import Reason
 from conduitfw.record import IN_HAND, USED
 from conduitfw.verdict import Pipeline
@@ -114,6 +120,16 @@ def test_a_memory_of_another_layout_is_not_read() -> None:
     assert len(wire.flows) == 0
     assert wire.client(read(1)).reason is Reason.NO_SESSION
     assert wire.reads == []
+
+
+def test_other_formats_are_another_layout() -> None:
+    """An upgrade goes on with what an older program wrote: whoever changes what is packed raises the version, too."""
+    packed = (
+        record._SELDOM, record._OFTEN, RECORD_SIZE, record.BLOCK_SIZE, [(each.name, int(each)) for each in State],
+        modbus._HEADER.format, modbus._ENTRY.format, dnp3._HEADER.format, dnp3._REQUEST.format,
+        transport._PACKED.format, READING.format, selection.PACKED.format, [each.code for each in REFUSALS],
+    )  # fmt: skip
+    assert (record.LAYOUT_VERSION, hashlib.sha256(repr(packed).encode()).hexdigest()[:16]) == (5, "67d54895038dfde5")
 
 
 class TestUnread:
