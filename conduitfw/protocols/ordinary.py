@@ -7,12 +7,6 @@ Whatever else a unit may be, the answer is "no", and it is read as any other. Wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from conduitfw.protocols import Unit
-    from conduitfw.reasons import Reason
-
 
 class OrdinarySession:
     """The part of a protocol's session for ordinary units; a protocol without any leaves it as it is."""
@@ -39,9 +33,6 @@ class OrdinarySession:
 
     def answered(self, now: float) -> None:
         """The answer, of which `answers` said so just now, was sent on."""
-
-    def refuse(self, unit: Unit, reason: Reason) -> None:
-        """As Session.refuse, of a protocol whose messages are one unit each: there is nothing to come."""
 
     def pack(self) -> bytes:
         """As Session.pack."""

@@ -263,6 +263,9 @@ class ModbusSession(OrdinarySession):
 
     # --------------------------------------------------------------------------------------------------
 
+    def refuse(self, unit: Unit, reason: Reason) -> None:
+        """A request is one unit: nothing of it is to come."""
+
     def abandon(self) -> None:
         """No ADU is a part of something longer."""
 
