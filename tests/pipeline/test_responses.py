@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from conduitfw.flow import FlowTable
 from conduitfw.protocols.modbus.session import REMEMBERED
 from conduitfw.reasons import Reason
+from conduitfw.verdict import Pipeline
 from tests.pipeline.modbus_units import read, read_answer
 from tests.pipeline.test_limits import RTU, compiled, frame
 from tests.pipeline.wire import Wire
@@ -167,3 +169,20 @@ def test_a_request_asked_twice_may_be_answered_twice(tmp_path: Path) -> None:
     assert wire.server(response(1)).reason is None
     assert wire.server(response(2)).reason is None
     assert wire.server(response(7)).reason is Reason.UNMATCHED_RESPONSE
+
+
+def test_each_request_of_a_sequence_number_may_be_answered_and_no_more(tmp_path: Path) -> None:
+    """Asked again while the answer to the second is under way: three answers, also where another worker goes on."""
+    rules = compiled(tmp_path, "allow: dnp3, clients: hmi, servers: rtu, functions: read")
+    wire = Wire(rules, ends=RTU, ports=(40000, 20000)).open()
+    wire.client(POLL)
+    wire.client(POLL)
+    assert wire.server(response(1)).reason is None
+    wire.client(POLL)
+    wire.pipeline = Pipeline(rules, FlowTable(wire.memory), wire.notices.append)
+    assert wire.server(response(1)).reason is None
+    wire.client(frame(b"\xc0\xc2\x01\x3c\x02\x06"))
+    assert wire.server(response(1)).reason is None
+    assert wire.server(response(2)).reason is None
+    wire.client(frame(b"\xc0\xc3\x01\x3c\x02\x06"))
+    assert wire.server(response(1)).reason is Reason.UNMATCHED_RESPONSE
