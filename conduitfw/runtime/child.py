@@ -101,11 +101,27 @@ def ran(pid: int) -> float:
 
 def runnable(pid: int) -> bool:
     """Whether it runs or waits for a processor: neither sleeps nor is stopped."""
+    return _state(pid) == "R"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process, ours or not, has not ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return _state(pid) not in ("Z", "X")
+
+
+def _state(pid: int) -> str:
+    """proc(5): R, S, T, Z ...; "" where the kernel does not say."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] == "R"
+            return file.read().rsplit(")", 1)[1].split()[0]
     except (OSError, IndexError):
-        return False
+        return ""
 
 
 def kill(pid: int) -> None:

@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from conduitfw.runtime import child
 from conduitfw.runtime.messages import EngineKind, EngineNotice, Sink, decode, receive, send
 from conduitfw.runtime.shared import Counter, Shared
 
@@ -58,19 +59,13 @@ class Request(msgspec.Struct, forbid_unknown_fields=True):
 def listen(path: str) -> socket.socket:
     """The listening socket at `path`: root and the group conduitfw (where it exists) may open it.
 
-    Raises OSError where another conduitfw answers there, or the folder cannot be made.
+    Raises OSError where another conduitfw listens there, or the folder cannot be made.
     """
     os.makedirs(os.path.dirname(path) or ".", mode=0o755, exist_ok=True)
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        probe.connect(path)
-    except OSError:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # left by one that was killed
-    else:
-        raise OSError(f"another conduitfw is running: it answers at {path}")
-    finally:
-        probe.close()
+    if _is_held(path):
+        raise OSError(f"another conduitfw is running: it listens at {path}")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # left by one that was killed
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     mask = os.umask(0o177)
     try:
@@ -84,6 +79,21 @@ def listen(path: str) -> socket.socket:
     listener.listen(CLIENTS_MAX)
     listener.setblocking(False)
     return listener
+
+
+def _is_held(path: str) -> bool:
+    """Whether the supervisor that listens at `path` lives: its control process may outlive it, hung at a dead disk."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except BlockingIOError:  # so many wait already
+            return True
+        except OSError:
+            return False
+        # unix(7): the credentials are of the process that called listen(), whoever accepts.
+        pid = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    return child.is_alive(pid)
 
 
 def _group_id() -> int | None:

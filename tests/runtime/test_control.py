@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import json
 import os
@@ -268,6 +269,49 @@ def test_a_socket_left_by_a_dead_one_is_replaced_and_a_living_one_is_not(tmp_pat
         control.listen(path)
     first.close()
     control.listen(path).close()
+
+
+def test_a_socket_that_a_stuck_orphan_keeps_is_replaced(tmp_path: Path) -> None:
+    """Its supervisor was killed while control hung: operators would wait there for ever, and no other could start."""
+    path = str(tmp_path / "s")
+    told, tell = os.pipe()
+
+    def supervisor() -> None:
+        listener = control.listen(path)
+        pid = os.fork()  # not child.fork: nobody tells it that its parent has died
+        if not pid:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            os._exit(listener.fileno())
+        os.waitpid(pid, os.WUNTRACED)
+        os.write(tell, str(pid).encode())
+        signal.pause()
+
+    pid = child.fork("supervisor", supervisor)
+    orphan = int(os.read(told, 16))
+    try:
+        with pytest.raises(OSError, match="another conduitfw is running"):
+            control.listen(path)
+        os.kill(pid, signal.SIGKILL)
+        while child.is_alive(pid):  # dead, and not yet waited for
+            time.sleep(0.01)
+        with control.listen(path), socket.socket(socket.AF_UNIX) as operator:
+            operator.connect(path)
+            with pytest.raises(OSError, match="another conduitfw is running"):
+                control.listen(path)
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(told)
+        os.close(tell)
+
+
+def test_a_socket_where_too_many_wait_is_somebodys(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with control.listen(path), contextlib.ExitStack() as stack:
+        for _ in range(control.CLIENTS_MAX + 1):
+            stack.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
+        with pytest.raises(OSError, match="another conduitfw is running"):
+            control.listen(path)
 
 
 def test_what_an_earlier_service_owed_is_lost_and_counted_once(tmp_path: Path) -> None:
