@@ -44,6 +44,8 @@ _TAKES_UP_WITHIN = 60.0  # seconds
               help="Sessions that can be followed at a time (1 KB of memory each).")  # fmt: skip
 @click.option("--flood-limit", default=500, show_default=True, type=click.IntRange(0, 1_000_000), metavar="PACKETS",
               help="What one source may have inspected per second while a queue is too long; 0: any.")  # fmt: skip
+@click.option("--busy-poll", default=0, show_default=True, type=click.IntRange(0, 10_000), metavar="MICROSECONDS",
+              help="After a packet, ask again and again for the next for so long before it sleeps.")  # fmt: skip
 @MANAGEMENT
 @click.option("--remove-on-exit", is_flag=True,
               help="Take the ruleset out at the end: what the conduits protected is then open. For tests.")  # fmt: skip
@@ -59,6 +61,7 @@ def run(
     silence: float,
     max_flows: int,
     flood_limit: int,
+    busy_poll: int,
     management: tuple[str, ...],
     remove_on_exit: bool,
     state: str | None,
@@ -107,6 +110,7 @@ def run(
         silence=silence,
         max_flows=max_flows,
         flood_limit=flood_limit,
+        busy_poll=busy_poll / 1e6,
         remove_on_exit=remove_on_exit,
     )
     try:

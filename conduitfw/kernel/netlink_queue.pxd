@@ -173,10 +173,14 @@ cdef class NetlinkQueue:
 cdef class Waiter:
     cdef object _epoll
     cdef dict _by_descriptor
+    cdef list _queues
+    cdef double _busy_poll
     cdef int _other, _descriptor
     cdef int[4] _ready
     @cython.locals(began=double, left=double, count=int, place=int, descriptor=int, found=list, queue=NetlinkQueue)
     cpdef bint serve(self, double seconds) except -1
+    @cython.locals(now=double, last=double, queue=NetlinkQueue)
+    cdef _ask_again(self, double until)
 
 cdef int _half(const unsigned char[::1] data, Py_ssize_t at) except -1
 @cython.locals(high=cython.longlong)

@@ -363,8 +363,13 @@ class NetlinkQueue:
 class Waiter:
     """Has the packets of several queues decided as they come."""
 
-    def __init__(self, queues: Sequence[NetlinkQueue], other: int) -> None:
-        """`other`: a descriptor of something else, to be told of."""
+    def __init__(self, queues: Sequence[NetlinkQueue], other: int, busy_poll: float = 0.0) -> None:
+        """`other`: a descriptor of something else, to be told of.
+
+        `busy_poll`: seconds for which the queues are asked again and again after a packet, before anybody sleeps.
+        """
+        self._queues = list(queues)
+        self._busy_poll = busy_poll
         self._epoll = select.epoll()
         self._by_descriptor = {queue.fileno(): queue for queue in queues}
         for descriptor in (*self._by_descriptor, other):
@@ -388,9 +393,21 @@ class Waiter:
                     return True
                 queue = self._by_descriptor[descriptor]
                 queue.service()
+            if count and self._busy_poll > 0:
+                self._ask_again(began + seconds)
             left = began + seconds - time.monotonic()
             if left <= 0:
                 return False
+
+    def _ask_again(self, until: float) -> None:
+        """Until no queue has had a packet for so long, but no longer than `until`: orders and time-outs wait."""
+        now = time.monotonic()
+        last = now
+        while now < until and now - last < self._busy_poll:
+            for queue in self._queues:
+                if queue.service():
+                    last = now
+            now = time.monotonic()
 
 
 def _half(data: bytes, at: int) -> int:

@@ -103,6 +103,7 @@ class Settings:
     workers: int = 1
     silence: float = 0.2  # seconds without a heartbeat after which a worker is replaced
     max_flows: int = 4096
+    busy_poll: float = 0.0  # seconds for which a worker asks again for packets before it sleeps
     flood_limit: int = 500  # packets per second of one source while a queue is too long; 0: none
     remove_on_exit: bool = False
 
@@ -294,6 +295,7 @@ class Supervisor:
             self._shared.workers,
             self._notices,
             self._transmitter,
+            self._settings.busy_poll,
         )
         privileges.keep_only(privileges.NET_ADMIN, become_nobody=True)
         privileges.start_nothing()

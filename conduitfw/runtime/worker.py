@@ -43,8 +43,12 @@ class Worker:
         slots: Sequence[Slot],
         notices: socket.socket,
         transmitter: Transmitter,
+        busy_poll: float,
     ) -> None:
-        """`slots`: of all workers' places; the order to serve says which is ours."""
+        """`slots`: of all workers' places; the order to serve says which is ours.
+
+        `busy_poll`: seconds of asking again before it sleeps; 0: none (kernel/netlink_queue.py).
+        """
         self._queues = queues
         self._tables = tables
         self._flow_memory = flow_memory
@@ -52,6 +56,7 @@ class Worker:
         self._slots = slots
         self._notices = notices
         self._transmitter = transmitter
+        self._busy_poll = busy_poll
         self._arm: Callable[[Worker, Pipeline], None] | None = None
         if folder := os.environ.get("CONDUITFW_KILL_POINTS"):  # tests: this process kills itself where they say
             from conduitfw.runtime import kill_points
@@ -132,7 +137,7 @@ class Worker:
         )
 
     def _serve(self, orders: socket.socket) -> None:
-        waiter = Waiter(self._queues, orders.fileno())
+        waiter = Waiter(self._queues, orders.fileno(), self._busy_poll)
         slot = self._slot
         next_tick = 0.0
         while True:

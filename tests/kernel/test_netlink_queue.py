@@ -229,6 +229,49 @@ def test_waiting(peer: Peer) -> None:
         assert time.monotonic() - began < 5
 
 
+def test_busy_polling(peer: Peer) -> None:
+    """After a packet it asks again without sleeping, for as long as it was told to; without one it sleeps."""
+    other, far = socket.socketpair()
+    with other, far:
+        waiter = Waiter([peer.queue], other.fileno(), busy_poll=0.1)
+        spent = []
+        for wait in (0.01, 0.3):
+            peer.end.send(queued(1))
+            began = time.process_time()
+            assert not waiter.serve(wait)
+            spent.append(time.process_time() - began)
+        began = time.process_time()
+        assert not waiter.serve(0.2)
+        spent.append(time.process_time() - began)
+        assert len(peer.seen) == 2
+        assert spent[0] < 0.05 and spent[2] < 0.01 < spent[1], spent
+
+
+def test_busy_polling_hears_orders(peer: Peer) -> None:
+    """Under a stream that never lets it sleep, too."""
+    peer.end.setblocking(False)
+    take = peer.queue.take
+
+    def another(packet: Packet) -> None:
+        take(packet)
+        peer.end.send(queued(packet.number + 1))
+        with contextlib.suppress(BlockingIOError):
+            peer.end.recv(65536)  # the verdict on the one before
+
+    peer.queue.take = another
+    other, far = socket.socketpair()
+    with other, far:
+        waiter = Waiter([peer.queue], other.fileno(), busy_poll=0.02)
+        peer.end.send(queued(1))
+        began = time.monotonic()
+        assert not waiter.serve(0.1)
+        assert 0.1 <= time.monotonic() - began < 1
+        assert len(peer.seen) > BUDGET
+        far.send(b"l")
+        assert waiter.serve(5)
+        assert time.monotonic() - began < 2
+
+
 # --- the kernel ---------------------------------------------------------------------------------------
 
 PORT = 9000
