@@ -15,8 +15,10 @@ import enum
 import math
 import mmap
 import operator
+import re
 import struct
 from collections import deque
+from itertools import compress
 
 from conduitfw.policy.compile import Channel
 from conduitfw.protocols import Session
@@ -25,6 +27,7 @@ LAYOUT_VERSION = 5  # a memory of another version is not read: its flows count a
 _MAGIC = b"cfw" + bytes((LAYOUT_VERSION,))
 
 FREE, USED, IN_HAND, WRITING = 0, 1, 2, 3
+_NOT_FREE, _IS_FREE = re.compile(rb"[^\x00]"), bytes((1, *bytes(255)))  # of marks: which are, as a condition
 _COMPILED = not __file__.endswith(".py")  # then octet by octet is the quickest, else one call for many
 
 Memory = bytearray | mmap.mmap
@@ -338,23 +341,34 @@ class Records:
             memory[: len(_MAGIC)] = _MAGIC
             for slot in range(self.capacity):
                 self._octets[(slot + 1) * RECORD_SIZE] = FREE
+        free, found, taken = self.glance()
+        for _, key in taken:
+            source = key[: (len(key) - 4) // 2]
+            self._blocks_by_source[source] = self._blocks_by_source.get(source, 0) + 1
+        if taken:
+            gone = {block for block, _ in taken}
+            self._free_blocks = deque(block for block in self._free_blocks if block not in gone)
+        return free, found
+
+    def glance(self) -> tuple[list[int], list[tuple[int, int, bytes, bool]], list[tuple[int, bytes]]]:
+        """What `adopt` gives, and the blocks in use with their flow's key; changes nothing.
+
+        While another worker writes the records, what it gives means nothing.
+        """
+        memory = self.memory
         marks = bytes(memory[RECORD_SIZE : self._blocks_at : RECORD_SIZE])
         found: list[tuple[int, int, bytes, bool]] = []
-        taken = set()
-        for slot, mark in enumerate(marks):
-            if mark == FREE:
-                continue
+        taken: list[tuple[int, bytes]] = []
+        for each in _NOT_FREE.finditer(marks):
+            slot = each.start()
+            mark = marks[slot]
             glance = _GLANCE.unpack_from(memory, (slot + 1) * RECORD_SIZE)
             key = glance[3][: glance[2]]
             block = glance[7] if glance[1] & 1 else glance[6]
             found.append((slot, glance[4], key, mark != USED or block == _LEFT_OUT or glance[5] > 0))
             if 0 < block < _LEFT_OUT:
-                taken.add(block)
-                source = key[: (len(key) - 4) // 2]
-                self._blocks_by_source[source] = self._blocks_by_source.get(source, 0) + 1
-        if taken:
-            self._free_blocks = deque(block for block in self._free_blocks if block not in taken)
-        return [slot for slot, mark in enumerate(marks) if mark == FREE], found
+                taken.append((block, key))
+        return list(compress(range(self.capacity), marks.translate(_IS_FREE))), found, taken
 
     def mark(self, flow: Flow) -> None:
         """A packet of this flow is in hand."""

@@ -201,12 +201,16 @@ class NetlinkQueue:
         """Drop what a predecessor had received and not decided: all before the first packet still in the socket."""
         first = self._first_waiting()
         if first is None:
-            line = _line(self.number)
-            last = line[7] if line else 0
+            last = self.last_number()
             again = self._first_waiting()
             first = last + 1 if again is None else again
         if first > 1:
             self._tell(_VERDICT_BATCH, [(_VERDICT_HEADER, _TWO.pack(_DROP, first - 1))])
+
+    def last_number(self) -> int:
+        """The packet id of the packet that came last."""
+        line = _line(self.number)
+        return line[7] if line else 0
 
     def _first_waiting(self) -> int | None:
         """The packet id of the first packet in the socket. What stands in front of it is no packet, and goes."""

@@ -65,6 +65,7 @@ SESSIONS = [
     {"name": "DNP3 polls", "kind": "dnp3", "source": HMI, "host": RTU, "port": 20000, "every": 0.03},
     {"name": "DNP3 some denied", "kind": "dnp3-mixed", "source": HMI, "host": RTU, "port": 20001, "every": 0.03},
 ]
+_ELSEWHERE = ("nice", "-n", "10")  # clients and servers stand for other machines, and share the processors here
 _MOUNT = "conduitfw-chaos-"  # and the id of the process
 CLOSED = ("polls", "cut requests", "some denied", "attacker")  # on the conduit that fails closed
 Figures = dict[str, dict[str, Any]]
@@ -266,14 +267,11 @@ def bench(sessions: Sequence[dict[str, Any]] = SESSIONS, patience: float = 3.0) 
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", f"{_MOUNT}{os.getpid()}", str(log)], check=True)
         stack.callback(lambda: subprocess.run(["umount", "-l", str(log)], check=True))
         network = stack.enter_context(TwoZones())
-        servers = [
-            network.start(
-                CELL, [str(libmodbus_server(folder, "modbus_crowd")), PLC, "502", str(folder / "plc.record")]
-            ),
-        ]
+        crowd = [str(libmodbus_server(folder, "modbus_crowd")), PLC, "502", str(folder / "plc.record")]
+        servers = [network.start(CELL, [*_ELSEWHERE, *crowd])]
         for port in ("20000", "20001"):  # an outstation has one master
             words = ["-m", "conduitfw.demo.servers", "dnp3", RTU, port, str(folder / "rtu.record")]
-            servers.append(network.start(CELL, [sys.executable, *words]))
+            servers.append(network.start(CELL, [*_ELSEWHERE, sys.executable, *words]))
         for server in servers:
             assert server.stdout is not None
             if server.stdout.readline().strip() != "ready":
@@ -282,9 +280,8 @@ def bench(sessions: Sequence[dict[str, Any]] = SESSIONS, patience: float = 3.0) 
         firewall = Firewall(network, folder, events)
         stack.callback(firewall.log.close)
         firewall.start()
-        load = network.start(
-            SCADA, [sys.executable, "-m", "tests.chaos.load", json.dumps(sessions), str(patience)], stderr=firewall.log
-        )
+        words = ["-m", "tests.chaos.load", json.dumps(sessions), str(patience)]
+        load = network.start(SCADA, [*_ELSEWHERE, sys.executable, *words], stderr=firewall.log)
         yield (found := Bench(network, folder, events, firewall, load, servers))
         if found.firewall.process.poll() is None:
             found.firewall.end()
