@@ -20,20 +20,21 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from bench import decision, onbridge, table
+from bench import decision, onbridge, table, workers
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
 BUILDS = {"plain Python": ROOT, "compiled": ROOT / "build/compiled"}
+PARTS = ("decision", "scaling", "engine", "bridge", "workers")
 STEPS = {"rules": (1, 100, 10_000), "conduits": (1, 100, 1000), "flows": (1, 100, 10_000, 100_000)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="of the bridge; of decisions a few less")
-    parser.add_argument("--only", choices=("decision", "scaling", "engine", "bridge"), action="append")
+    parser.add_argument("--only", choices=PARTS, action="append")
     given = parser.parse_args()
-    wanted = given.only or ["decision", "scaling", "engine", "bridge"]
+    wanted = given.only or PARTS
     RESULTS.mkdir(exist_ok=True)
     found: dict[str, Any] = {"machine": _machine(), "rounds": given.rounds}
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -53,6 +54,8 @@ def main() -> None:
                 found[part] = _scaling(say)
             elif part == "engine":
                 found[part] = {name: _engine(name, tree, say) for name, tree in BUILDS.items()}
+            elif part == "workers":
+                found[part] = workers.measure(BUILDS["compiled"], given.rounds, say)
             else:
                 found[part] = onbridge.measure(
                     {f"conduitfw, {name}": tree for name, tree in BUILDS.items()}, given.rounds, say

@@ -17,6 +17,7 @@ from conduitfw.demo.show import Firewall
 
 RULES, SESSIONS, CONNECTIONS = 1000, 100, 32
 POLLS, MILLIS = 10_000, 1500
+BUSY_POLL = 50  # us
 FLOOR, BEHIND = "C accept-all", "C accept-all behind our ruleset"
 Progress = Callable[[str], None]
 
@@ -24,7 +25,8 @@ Progress = Callable[[str], None]
 def measure(trees: dict[str, Path], rounds: int, progress: Progress) -> dict[str, Any]:
     """Latency and throughput of every way, paired with the floor in every round; memory; a reload under load.
 
-    `trees`: by name, the folders that hold the package conduitfw in the builds to be measured.
+    `trees`: by name, the folders that hold the package conduitfw in the builds to be measured; the last one with busy
+    polling, too.
     """
     with tempfile.TemporaryDirectory() as folder, Ways(Path(folder)) as ways:
         progress("setting up the zones")
@@ -35,6 +37,9 @@ def measure(trees: dict[str, Path], rounds: int, progress: Progress) -> dict[str
             ways.python_accepts_all(SESSIONS),
             *(ways.conduitfw(name, policy(RULES), SESSIONS, tree=tree) for name, tree in trees.items()),
         ]
+        name, tree = list(trees.items())[-1]
+        busy = f"{name}, --busy-poll {BUSY_POLL}"
+        all_ways.append(ways.conduitfw(busy, policy(RULES), SESSIONS, "--busy-poll", str(BUSY_POLL), tree=tree))
         memory = {way.name: _memory(way.firewall) for way in all_ways if way.firewall is not None}
         runs: dict[str, list[dict[str, Any]]] = {way.name: [] for way in all_ways}
         for number in range(rounds):

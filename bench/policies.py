@@ -51,6 +51,12 @@ def policy(rules: int, conduits: int = 1, *, interfaces: bool = True) -> str:
     return "\n".join(lines) + "\n"
 
 
+def servers(rules: int, count: int) -> list[str]:
+    """Addresses of `count` servers from which CLIENT may read, in policy(rules)."""
+    found = [SERVER, *(_address("10.20.0.0/16", place) for place in range(1, -(-(rules - 1) // _OTHERS)))]
+    return found[:count]
+
+
 def _network(number: int) -> str:
     return f"10.{100 + number // 256}.{number % 256}.0/24"
 

@@ -37,6 +37,8 @@ def markdown(found: dict[str, Any]) -> str:
         lines += [*_engine(found["engine"]), ""]
     if "bridge" in found:
         lines += [*_start_and_reload(found["bridge"]), ""]
+    if "workers" in found:
+        lines += [*_workers(found["workers"], machine["cores"]), ""]
     return "\n".join(lines)
 
 
@@ -103,6 +105,16 @@ def _engine(engine: dict[str, Any]) -> Iterator[str]:
     )
     for name, target, cell in rows:
         yield f"| {name} | {target} | " + " | ".join(cell(each) for each in engine.values()) + " |"
+
+
+def _workers(workers: dict[str, Any], cores: int) -> Iterator[str]:
+    yield f"Eight servers polled at once, compiled; {cores} processors for pollers, servers and workers together:"
+    yield ""
+    yield "| workers | polls a second | against one | packets that each decided |"
+    yield "| --- | --- | --- | --- |"
+    for count, each in workers.items():
+        packets = ", ".join(f"{number:,}" for number in each["packets"])
+        yield f"| {count} | {each['per_second']:,.0f} | {each['ratio']:.2f} x | {packets} |"
 
 
 def _start_and_reload(bridge: dict[str, Any]) -> Iterator[str]:

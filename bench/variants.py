@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +105,31 @@ class Ways:
     def conduitfw(self, name: str, policy: str, sessions: int, *options: str, tree: Path | None = None) -> Way:
         """The firewall with a policy (its text). `options` of `conduitfw run`; `tree`: where the package is."""
         network = self._network()
+        firewall, path = self._firewall(network, name, policy, *options, tree=tree)
+        way = self._finish(name, network, sessions, firewall)
+        way.policy = path
+        return way
+
+    def sharing(self, workers: int, policy: str, servers: Sequence[str], connections: int, tree: Path) -> list[Way]:
+        """The firewall with so many workers, and a poller for each of `servers`, all at the same time."""
+        network = self._network()
+        for server in servers:
+            network.run(CELL, ["ip", "address", "add", f"{server}/32", "dev", "eth0"])
+            network.run(SCADA, ["ip", "route", "add", f"{server}/32", "dev", "eth0", "src", CLIENT])
+        name = f"{workers} workers"
+        firewall = self._firewall(network, name, policy, "--workers", str(workers), tree=tree)[0]
+        ping = str(programs.build("ping"))
+        ways = []
+        for server in servers:
+            _ready(network.start(CELL, [ping, "serve", server, str(PORT)], stderr=None), "the answering side")
+            words = [ping, "poll", CLIENT, server, str(PORT), str(connections)]
+            poller = _ready(network.start(SCADA, words, stderr=None), name)
+            ways.append(Way(name, network, poller, firewall))
+        return ways
+
+    def _firewall(
+        self, network: TwoZones, name: str, policy: str, *options: str, tree: Path | None
+    ) -> tuple[Firewall, Path]:
         folder = self._folder / name.replace(" ", "-")
         folder.mkdir()
         path = folder / "policy.yaml"
@@ -112,9 +137,7 @@ class Ways:
         with _running_from(tree):
             firewall = Firewall(network, folder, path, *options)
         self._stack.callback(firewall.command, "stop")
-        way = self._finish(name, network, sessions, firewall)
-        way.policy = path
-        return way
+        return firewall, path
 
     def _network(self) -> TwoZones:
         return self._stack.enter_context(TwoZones())

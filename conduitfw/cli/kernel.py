@@ -9,7 +9,7 @@ import click
 from conduitfw.cli.output import AS_JSON, POLICY, print_json, read_policy
 from conduitfw.kernel.bridges import find_bridge
 from conduitfw.kernel.doctor import State, examine
-from conduitfw.kernel.marks import DEFAULT_QUEUE_BASE
+from conduitfw.kernel.marks import DEFAULT_QUEUE_BASE, WORKERS_MAX
 from conduitfw.kernel.ruleset import BRIDGE, INET, Method, Shape, render
 
 
@@ -22,9 +22,17 @@ from conduitfw.kernel.ruleset import BRIDGE, INET, Method, Shape, render
 )
 @click.option("--tracking", is_flag=True, help="With connection tracking, where the kernel has it for the family.")
 @click.option("--queue-base", default=DEFAULT_QUEUE_BASE, show_default=True, type=click.IntRange(0, 65534))
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, WORKERS_MAX), help="As `run` has them.")
 @AS_JSON
 def nft(
-    policy: tuple[Path, ...], router: bool, static: bool, by_mark: bool, tracking: bool, queue_base: int, as_json: bool
+    policy: tuple[Path, ...],
+    router: bool,
+    static: bool,
+    by_mark: bool,
+    tracking: bool,
+    queue_base: int,
+    workers: int,
+    as_json: bool,
 ) -> None:
     """Print the nftables ruleset of POLICY; `run` loads the same, as this kernel can take it.
 
@@ -32,7 +40,8 @@ def nft(
     """
     found = read_policy(policy, as_json)
     method = Method.MARK if by_mark else Method.STATEMENT
-    text = render(found, Shape(INET if router else BRIDGE, method, queue_base, tracking), static=static)
+    shape = Shape(INET if router else BRIDGE, method, queue_base, tracking, workers=workers)
+    text = render(found, shape, static=static)
     if as_json:
         print_json({"ruleset": text})
     else:

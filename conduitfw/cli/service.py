@@ -14,7 +14,7 @@ import click
 from conduitfw.cli.output import AS_JSON
 from conduitfw.cli.running import SOCKET, ask, problem_line, refuse
 from conduitfw.cli.state import MANAGEMENT, STATE
-from conduitfw.kernel.marks import DEFAULT_QUEUE_BASE
+from conduitfw.kernel.marks import DEFAULT_QUEUE_BASE, LAST_QUEUE, WORKERS_MAX, queue_numbers
 from conduitfw.observe.events import DEFAULT_PATH, EventLog
 from conduitfw.observe.metrics import prometheus
 from conduitfw.runtime import child
@@ -34,14 +34,16 @@ _TAKES_UP_WITHIN = 60.0  # seconds
 @click.option("--bridge", metavar="NAME", help="The bridge (found by the policy's interfaces).")
 @click.option("--router", is_flag=True, help="Route between the zones, whatever bridges there are.")
 @click.option("--queue-base", default=DEFAULT_QUEUE_BASE, show_default=True, type=click.IntRange(0, 65534),
-              help="The first of the two queue numbers that are used.")  # fmt: skip
+              help="The first of the queue numbers that are used: two for each worker.")  # fmt: skip
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, WORKERS_MAX),
+              help="Processes that decide, each for a share of the servers.")  # fmt: skip
 @SOCKET
 @click.option("--events", "events_path", default=DEFAULT_PATH, show_default=True, metavar="FILE",
               help='The event log (JSON lines), or "-" for standard output.')  # fmt: skip
 @click.option("--silence", default=0.2, show_default=True, type=click.FloatRange(0.2, 60.0), metavar="SECONDS",
               help="A worker without a sign of life for so long is replaced.")  # fmt: skip
 @click.option("--max-flows", default=4096, show_default=True, type=click.IntRange(16, 1_000_000),
-              help="Sessions that can be followed at a time (1 KB of memory each).")  # fmt: skip
+              help="Sessions that a worker can follow at a time (1 KB of memory each).")  # fmt: skip
 @click.option("--flood-limit", default=500, show_default=True, type=click.IntRange(0, 1_000_000), metavar="PACKETS",
               help="What one source may have inspected per second while a queue is too long; 0: any.")  # fmt: skip
 @click.option("--busy-poll", default=0, show_default=True, type=click.IntRange(0, 10_000), metavar="MICROSECONDS",
@@ -56,6 +58,7 @@ def run(
     bridge: str | None,
     router: bool,
     queue_base: int,
+    workers: int,
     socket_path: str,
     events_path: str,
     silence: float,
@@ -75,10 +78,12 @@ def run(
     """
     if bridge and router:
         raise click.UsageError("--bridge or --router, not both")
+    if queue_numbers(queue_base, workers - 1)[-1] > LAST_QUEUE:
+        raise click.UsageError(f"--queue-base: the last queue number would be more than {LAST_QUEUE}")
     # Before anything can be refused: what is not taken, a queue above all, must not stay with the service manager.
     manager = ServiceManager()
     old = inherited() or deposited(manager)
-    host = KernelHost(bridge, queue_base, router=router, management=management)
+    host = KernelHost(bridge, queue_base, router=router, management=management, workers=workers)
     paths = tuple(str(path.resolve()) for path in policy)
     store = Store(state) if state else None
     try:
@@ -107,6 +112,7 @@ def run(
     settings = Settings(
         paths,
         socket_path,
+        workers=workers,
         silence=silence,
         max_flows=max_flows,
         flood_limit=flood_limit,
@@ -218,7 +224,8 @@ def _print_status(found: dict[str, Any]) -> None:
         click.echo(f"conduit   {conduit['name']}: {conduit['state']} (mode {conduit['mode']}, fail {conduit['fail']})")
     for worker in found["workers"]:
         click.echo(
-            f"worker    {worker['place']}: {worker['state']}, pid {worker['pid']}, {worker['restarts']} restarts"
+            f"worker    {worker['place']}: {worker['state']}, pid {worker['pid']}, {worker['restarts']} restarts, "
+            f"{worker['packets']} packets"
         )
     packets, engine = found["worker_counters"], found["engine_counters"]
     click.echo(

@@ -12,9 +12,20 @@ CLOSED = 0x1000_0000  # of a conduit that fails closed: never leaves without VER
 PASSED = 0x0800_0000  # the kernel's own rules let it go on
 MASK = 0x7800_0000  # all that is ours; the VLAN id is in the lowest 12 bits
 VLAN_MASK = 0x0FFF
+# With several workers only: which of them decides, and whether a packet comes from the server, whose address says that.
+WORKER_MASK, WORKER_SHIFT, WORKERS_MAX = 0x000F_0000, 16, 16
+FROM_SERVER = 0x0010_0000
 
 # Conduits of different fail modes use different queues; `monitor` goes with STATIC, since watching
 # comes before enforcing (the kernel passes what rules name where no engine decides).
 QUEUE_CLOSED = 0
 QUEUE_STATIC = 1
-DEFAULT_QUEUE_BASE = 6200  # the first queue's number; QUEUE_CLOSED and QUEUE_STATIC are added to it
+QUEUES = 2
+LAST_QUEUE = 65535
+DEFAULT_QUEUE_BASE = 6200  # the first queue's number
+
+
+def queue_numbers(base: int, worker: int) -> tuple[int, int]:
+    """The queues of one worker: of closed conduits, of static ones."""
+    first = base + QUEUES * worker
+    return first + QUEUE_CLOSED, first + QUEUE_STATIC

@@ -137,13 +137,16 @@ def counters(family: str, guard: str = "") -> dict[str, dict[str, int]]:
 
 
 def _rules(shape: Shape) -> list[str]:
-    ours = marks.INSPECT | marks.VERDICT | marks.CLOSED
-    return [
-        f"-A {_CHAIN} -m mark --mark {marks.INSPECT | marks.CLOSED:#x}/{ours:#x} -j NFQUEUE "
-        f"--queue-num {shape.queue_base + marks.QUEUE_CLOSED}",
-        f"-A {_CHAIN} -m mark --mark {marks.INSPECT:#x}/{ours:#x} -j NFQUEUE "
-        f"--queue-num {shape.queue_base + marks.QUEUE_STATIC} --queue-bypass",
-    ]
+    ours = marks.INSPECT | marks.VERDICT | marks.CLOSED | (marks.WORKER_MASK if shape.workers > 1 else 0)
+    rules = []
+    for worker in range(shape.workers):
+        mark = marks.INSPECT | worker << marks.WORKER_SHIFT
+        closed, static = marks.queue_numbers(shape.queue_base, worker)
+        rules += [
+            f"-A {_CHAIN} -m mark --mark {mark | marks.CLOSED:#x}/{ours:#x} -j NFQUEUE --queue-num {closed}",
+            f"-A {_CHAIN} -m mark --mark {mark:#x}/{ours:#x} -j NFQUEUE --queue-num {static} --queue-bypass",
+        ]
+    return rules
 
 
 def _install_mark_rules(shape: Shape) -> None:

@@ -21,6 +21,7 @@ STATIC_RATE, STATIC_BURST = 4000, 512
 # Of what a source may have queued, one flow has at most a part: what floods in one session leaves room for the others.
 STATIC_FLOW_RATE, STATIC_FLOW_BURST = 3000, 384
 
+_SEED = 0x636677  # of the workers' shares: always the same, so that a reload leaves each server where it is
 _TAGS = "{ 8021q, 8021ad, 0x9100 }"
 _IPV6 = "meta protocol ip6"  # said first: what nft would say by itself does not hold for a tagged frame
 
@@ -114,18 +115,13 @@ class _Text:
         for each in self._containers:
             body += ["", f"# {each.comment}", f"{each.kind} {each.name} {{", *indent(each.spec)]
             body += [*indent(listed(each.elements)), "}"]
-        for name in (
-            "limit_sources",
-            "inspect_closed",
-            "inspect_static",
-            "inspect_watched",
-            "from_client",
-            "from_server",
-        ):
-            skeleton.append(f"chain {name} {{}}")
-        for name, hook in self._hooks():
+        hooks = dict(self._hooks())
+        chains = self._chains()
+        skeleton += [f"chain {name} {{}}" for name, _, _ in chains if name not in hooks]
+        for name, hook in hooks.items():
             skeleton += [f"chain {name} {{", f"\t{hook}", "}"]
-        body += self._chains()
+        for name, comment, rules in chains:
+            body += ["", f"# {comment}", f"chain {name} {{", *indent(rules), "}"]
         if not self._bridge:
             skeleton += machine.skeleton()
             body += machine.chains(self._shape)
@@ -173,31 +169,28 @@ class _Text:
 
     # --- chains ----------------------------------------------------------------------------------------
 
-    def _chains(self) -> list[str]:
+    def _chains(self) -> list[tuple[str, str, list[str]]]:
+        """Name, comment, rules; each behind those that it goes to."""
         hooks = dict(self._hooks())
-        chains = [
+        closed, static = self._to_queues(marks.QUEUE_CLOSED), self._to_queues(marks.QUEUE_STATIC)
+        limit = "jump limit_sources"
+        return [
             ("limit_sources", "While a queue is too long: nobody may fill it alone", self._limit()),
-            (
-                "inspect_closed",
-                "To the engine; never on without its verdict",
-                ["jump limit_sources", *self._to_queue(marks.QUEUE_CLOSED)],
-            ),
+            *self._of_workers("closed", marks.QUEUE_CLOSED),
+            *self._of_workers("static", marks.QUEUE_STATIC),
+            ("inspect_closed", "To the engine; never on without its verdict", [limit, *closed]),
             (
                 "inspect_static",
                 "To the engine; without one, on by address and port",
-                [*self._static_limit(), "jump limit_sources", *self._to_queue(marks.QUEUE_STATIC)],
+                [*self._static_limit(), limit, *static],
             ),
-            ("inspect_watched", "To the engine, which stops nothing", self._to_queue(marks.QUEUE_STATIC)),
+            ("inspect_watched", "To the engine, which stops nothing", static),
             ("from_client", "tcp and udp rules, on the way to the server", self._from_client()),
             ("from_server", "and back: answers only", self._from_server()),
             ("prerouting", "Who may speak on which side", [hooks["prerouting"], *self._prerouting()]),
             ("forward", "What the policy names; everything else is dropped", [hooks["forward"], *self._forward()]),
             ("postrouting", "What had to be decided and was not", [hooks["postrouting"], *self._postrouting()]),
         ]
-        lines: list[str] = []
-        for name, comment, rules in chains:
-            lines += ["", f"# {comment}", f"chain {name} {{", *indent(rules), "}"]
-        return lines
 
     def _static_limit(self) -> list[str]:
         """Always: where the kernel passes what finds no room in the queue, nobody may fill it alone."""
@@ -226,14 +219,43 @@ class _Text:
             ]
         return lines
 
-    def _to_queue(self, queue: int) -> list[str]:
+    @property
+    def _spread(self) -> bool:
+        """Whether several workers share the packets."""
+        return self._shape.workers > 1 and self._shape.method is not Method.NONE
+
+    def _of_workers(self, name: str, queue: int) -> list[tuple[str, str, list[str]]]:
+        """Where several share the packets, a chain for each."""
+        if not self._spread:
+            return []
+        return [
+            (f"{name}_{worker}", f"To worker {worker}", self._to_queue(queue, worker))
+            for worker in range(self._shape.workers)
+        ]
+
+    def _to_queues(self, queue: int) -> list[str]:
+        """By the server's address: what is remembered of a server, whoever speaks to it, has one place."""
+        if not self._spread:
+            return self._to_queue(queue, 0)
+        name = "closed" if queue == marks.QUEUE_CLOSED else "static"
+        ways = ", ".join(f"{worker} : goto {name}_{worker}" for worker in range(self._shape.workers))
+        lines = [
+            f"{said} meta mark & {marks.FROM_SERVER:#x} {test} "
+            f"jhash {proto} {end} mod {self._shape.workers} seed {_SEED:#x} vmap {{ {ways} }}"
+            for said, proto in (("meta protocol ip", "ip"), (_IPV6, "ip6"))
+            for end, test in (("daddr", "== 0"), ("saddr", "!= 0"))
+        ]
+        return [*lines, "counter name unjudged drop"]
+
+    def _to_queue(self, queue: int, worker: int) -> list[str]:
         closed = queue == marks.QUEUE_CLOSED
-        mark = marks.INSPECT | (marks.CLOSED if closed else 0)
+        mark = marks.INSPECT | (marks.CLOSED if closed else 0) | worker << marks.WORKER_SHIFT
         lines = [self._marked(mark)]
         if self._shape.method is Method.NONE:
             return ["counter name unjudged drop"] if closed else [lines[0], "accept"]
         if self._shape.method is Method.STATEMENT:
-            lines.append(f"queue num {self._shape.queue_base + queue}" + ("" if closed else " bypass"))
+            number = marks.queue_numbers(self._shape.queue_base, worker)[queue]
+            lines.append(f"queue num {number}" + ("" if closed else " bypass"))
         else:
             lines.append("accept")
         return lines
@@ -370,7 +392,8 @@ class _Text:
                 f"{discovery} ip6 saddr @resolving6 {passed} counter name resolved accept",
             ]
         else:
-            lines.append(f"meta mark set meta mark & {~marks.MASK & 0xFFFFFFFF:#x}")
+            ours = marks.MASK | (marks.FROM_SERVER if self._spread else 0)
+            lines.append(f"meta mark set meta mark & {~ours & 0xFFFFFFFF:#x}")
         for proto, version in (("ip", 4), ("ip6", 6)):
             there = f"{proto} daddr . {proto} saddr . meta l4proto . th dport"
             back = f"{proto} saddr . {proto} daddr . meta l4proto . th sport"
@@ -384,6 +407,7 @@ class _Text:
             lines += [
                 f"{there} vmap @inspected_hosts{version}",
                 f"{there} vmap @inspected{version}",
+                *([f"{protocol} meta mark set meta mark | {marks.FROM_SERVER:#x}"] if self._spread else []),
                 f"{back} vmap @inspected_hosts{version}",
                 f"{back} vmap @inspected{version}",
                 f"{there} @opened_hosts{version} goto from_client",

@@ -22,6 +22,8 @@ class Method(enum.Enum):
 class Shape:
     """Where the ruleset is for. `tracking`: the kernel tracks connections for the family.
 
+    `workers`: how many share the packets, each with queues of its own.
+
     `management`: the interfaces by which alone the machine itself is spoken to; none: by any.
     """
 
@@ -30,3 +32,4 @@ class Shape:
     queue_base: int = marks.DEFAULT_QUEUE_BASE
     tracking: bool = False
     management: tuple[str, ...] = ()
+    workers: int = 1

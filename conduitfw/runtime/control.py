@@ -316,8 +316,8 @@ class Control:
         }
 
 
-# Each worker sees the whole flow table: these are not to be added up.
-_SAME = frozenset(("flow_capacity", "flows_of_one_source", "flows_of_one_source_at_most"))
+# Of each worker, not to be added up: the largest.
+_SAME = frozenset(("flows_of_one_source", "flows_of_one_source_at_most"))
 
 
 def _runner() -> tuple[Callable[[Coroutine[Any, Any, None]], None], str]:

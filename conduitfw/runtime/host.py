@@ -33,6 +33,7 @@ class KernelHost:
         *,
         router: bool = False,
         management: Sequence[str] = (),
+        workers: int = 1,
     ) -> None:
         """`bridge` None and not `router`: found out when the first policy is examined.
 
@@ -42,6 +43,10 @@ class KernelHost:
         self._found = router or bridge is not None
         self._queue_base = queue_base
         self._management = tuple(management)
+        self._numbers = [
+            number for worker in range(workers) for number in marks.queue_numbers(queue_base, worker)
+        ]  # of each worker: closed, static
+        self._workers = workers
         self._shape: Shape | None = None
         self._booted = False
         self._guard = Guard()
@@ -52,7 +57,7 @@ class KernelHost:
         """How this kernel takes the ruleset; found out once. Raises OSError where nft cannot be used."""
         if self._shape is None:
             found = nft.shape_of_host(BRIDGE if self._bridge else INET, self._queue_base)
-            self._shape = replace(found, management=self._management)
+            self._shape = replace(found, management=self._management, workers=self._workers)
         return self._shape
 
     def examine(self, paths: Sequence[str]) -> Trial:
@@ -106,19 +111,19 @@ class KernelHost:
         ]
 
     def bind(self, held: Mapping[int, int]) -> Sequence[NetlinkQueue]:
-        """Bind both queues. Raises OSError where somebody else holds one.
+        """Bind the queues: of each worker the closed conduits', then the static ones'.
+
+        Raises OSError where somebody else holds one.
 
         `held`: descriptors of those that the program before this one has bound, by number.
         """
-        closed, static = self._queue_base + marks.QUEUE_CLOSED, self._queue_base + marks.QUEUE_STATIC
-        if set(held) != {closed, static}:
-            for descriptor in held.values():
+        for number, descriptor in held.items():
+            if number not in self._numbers:
                 os.close(descriptor)
-            held = {}
-        return (
-            NetlinkQueue(closed, fail_open=False, descriptor=held.get(closed)),
-            NetlinkQueue(static, fail_open=True, descriptor=held.get(static)),
-        )
+        return [
+            NetlinkQueue(number, fail_open=place % marks.QUEUES == marks.QUEUE_STATIC, descriptor=held.get(number))
+            for place, number in enumerate(self._numbers)
+        ]
 
     def install(self, policy: Policy, *, static: bool, per_source: int = 0) -> None:
         """Load the ruleset in one transaction; raises OSError. `static`: no engine for fail-static conduits.
@@ -192,7 +197,7 @@ class KernelHost:
         """Where it stands, for `status`."""
         return {
             "where": f"bridge {self._bridge}" if self._bridge else "router",
-            "queues": [self._queue_base + marks.QUEUE_CLOSED, self._queue_base + marks.QUEUE_STATIC],
+            "queues": self._numbers,
             "method": self.shape.method.value,
             "tracking": self.shape.tracking,
         }

@@ -34,8 +34,8 @@ from conduitfw.runtime.messages import EngineKind, Notifier, Sink, receive, send
 from conduitfw.runtime.pool import Place, Pool
 from conduitfw.runtime.reload import Reload
 from conduitfw.runtime.service_manager import ServiceManager
-from conduitfw.runtime.shared import Shared
-from conduitfw.runtime.worker import Worker
+from conduitfw.runtime.shared import Counter, Shared
+from conduitfw.runtime.worker import Post, Worker
 
 TICK = 0.05  # seconds
 LATE = 0.12  # seconds between two ticks from which on the supervisor itself was held up
@@ -52,7 +52,7 @@ class Host(Protocol):
     """What the supervisor asks of the kernel (runtime/host.py)."""
 
     def bind(self, held: Mapping[int, int]) -> Sequence[NetlinkQueue]:
-        """Bind the queues; raises OSError where somebody else holds one.
+        """Bind the queues, as many for each place, place by place; raises OSError where somebody else holds one.
 
         `held`: descriptors of those that the program before this one has bound, by number.
         """
@@ -172,14 +172,21 @@ class Supervisor:
             # that held the last descriptor of one could not be buried until then.
             self._transmitter = self._host.transmitter()
             self._host.install(self._policy, static=False)
-            sizes = {
-                "slots": Shared.size(self._settings.workers),
-                "flows": FlowTable.memory_size(self._settings.max_flows),
-                "ledger": ledger.SIZE,
-            }
+            workers = self._settings.workers
+            # Among other workers servers are shared out otherwise, so what is known of them has another name.
+            self._names = [("flows", "ledger")] if workers == 1 else [
+                (f"flows-{each}-of-{workers}", f"ledger-{each}-of-{workers}") for each in range(workers)
+            ]  # fmt: skip
+            sizes = {"slots": Shared.size(workers)}
+            for flows, book in self._names:
+                sizes |= {flows: FlowTable.memory_size(self._settings.max_flows), book: ledger.SIZE}
             left = old.memories if old is not None and old.layout == LAYOUT else {}
             self._memories = {name: Memory(name, size, left.get(name)) for name, size in sizes.items()}
-            self._shared = Shared(self._settings.workers, self._memories["slots"].map)
+            if old is not None:
+                for name, descriptor in old.memories.items():
+                    if name not in left or name not in sizes:
+                        os.close(descriptor)
+            self._shared = Shared(workers, self._memories["slots"].map)
             self._control_end, self._controls_own_end = wide_pair()
             self._notices, self._notices_end = (
                 (adopted(old.notices[0]), adopted(old.notices[1])) if old and upgraded else wide_pair()
@@ -287,16 +294,17 @@ class Supervisor:
     def _run_worker(self, tables: Tables, orders: socket.socket) -> None:
         self._listener.close()
         self._control_end.close()
-        worker = Worker(
-            self._queues,
-            tables,
-            self._memories["flows"].map,
-            self._memories["ledger"].map,
-            self._shared.workers,
-            self._notices,
-            self._transmitter,
-            self._settings.busy_poll,
-        )
+        count = len(self._queues) // len(self._names)  # of each place
+        posts = [
+            Post(
+                self._shared.workers[place],
+                self._queues[place * count : (place + 1) * count],
+                self._memories[flows].map,
+                self._memories[book].map,
+            )
+            for place, (flows, book) in enumerate(self._names)
+        ]
+        worker = Worker(posts, tables, self._notices, self._transmitter, self._settings.busy_poll)
         privileges.keep_only(privileges.NET_ADMIN, become_nobody=True)
         privileges.start_nothing()
         worker.run(orders)
@@ -626,6 +634,7 @@ class Supervisor:
                     "state": place.member.state.value if place.member else "waiting to start",
                     "since": place.member.since if place.member else None,  # seconds of CLOCK_MONOTONIC
                     "restarts": place.restarts,
+                    "packets": int(place.slot.counters[Counter.PACKETS]),
                 }
                 for place in self._pool.places
             ],

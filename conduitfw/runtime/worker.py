@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from conduitfw.denial import Emission
@@ -32,29 +33,33 @@ BEAT = 0.05  # seconds: the longest between two signs of life
 _ERROR_NOTICE_EVERY = 1.0  # seconds: a packet that makes the engine fail may come a thousand times
 
 
+@dataclass(frozen=True)
+class Post:
+    """What is served at one place: queues that no other place has, and what outlives whoever serves them."""
+
+    slot: Slot
+    queues: Sequence[NetlinkQueue]
+    flows: Memory
+    ledger: Memory
+
+
 class Worker:
     """One process's engine over the queues that it serves."""
 
     def __init__(
         self,
-        queues: Sequence[NetlinkQueue],
+        posts: Sequence[Post],
         tables: Tables,
-        flow_memory: Memory,
-        ledger_memory: Memory,
-        slots: Sequence[Slot],
         notices: socket.socket,
         transmitter: Transmitter,
         busy_poll: float = 0.0,
     ) -> None:
-        """`slots`: of all workers' places; the order to serve says which is ours.
+        """`posts`: of all places; the order to serve says which is ours.
 
         `busy_poll`: seconds of asking again before it sleeps; 0: none (kernel/netlink_queue.py).
         """
-        self._queues = queues
+        self._posts = posts
         self._tables = tables
-        self._flow_memory = flow_memory
-        self._ledger_memory = ledger_memory
-        self._slots = slots
         self._notices = notices
         self._transmitter = transmitter
         self._busy_poll = busy_poll
@@ -75,7 +80,7 @@ class Worker:
         order = orders.recv(16)
         orders.setblocking(False)
         if order[:1] in (Order.SERVE, Order.TAKE_OVER):
-            self._begin(self._slots[order[1]], after_death=order[:1] == Order.TAKE_OVER)
+            self._begin(self._posts[order[1]], after_death=order[:1] == Order.TAKE_OVER)
             send(orders, serving(time.monotonic()))
             self._serve(orders)
         send(orders, Report.LEFT)
@@ -85,21 +90,23 @@ class Worker:
 
         Whoever serves may write meanwhile, so what is read here means nothing.
         """
-        for memory in (self._flow_memory, self._ledger_memory):
-            bytes(memory[:: mmap.PAGESIZE])
-        slot = self._slots[0]
-        Notifier(self._notices, slot, self._tables.policy)
-        Quarantine(slot.quarantine, 0.0)
-        slot.published()
-        for queue in self._queues:
+        for post in self._posts:
+            for memory in (post.flows, post.ledger):
+                bytes(memory[:: mmap.PAGESIZE])
+        post = self._posts[0]
+        Notifier(self._notices, post.slot, self._tables.policy)
+        Quarantine(post.slot.quarantine, 0.0)
+        post.slot.published()
+        for queue in post.queues:
             queue.last_number()
-        Ledger(self._ledger_memory)
-        Records(self._flow_memory).glance()
+        Ledger(post.ledger)
+        Records(post.flows).glance()
         scratch = FlowTable(bytearray(FlowTable.memory_size(16)))
         Pipeline(self._tables, scratch, lambda notice: None, Ledger()).tick(0.0)
 
-    def _begin(self, slot: Slot, *, after_death: bool) -> None:
-        self._slot = slot
+    def _begin(self, post: Post, *, after_death: bool) -> None:
+        slot = self._slot = post.slot
+        self._queues = post.queues
         self._notifier = Notifier(self._notices, slot, self._tables.policy)
         self._error_told = 0.0
         now = time.monotonic()
@@ -112,8 +119,8 @@ class Worker:
                 queue.drop_undecided()
             slot.counters[Counter.UNDECIDED] += 1
         # Only now: as long as the predecessor served, it changed the records.
-        ledger = Ledger(self._ledger_memory)
-        self._pipeline = Pipeline(self._tables, FlowTable(self._flow_memory), self._notifier.flow, ledger)
+        ledger = Ledger(post.ledger)
+        self._pipeline = Pipeline(self._tables, FlowTable(post.flows), self._notifier.flow, ledger)
         if after_death:
             self._look_at_what_killed(now)
         self._figures = Figures(self._pipeline.flows)

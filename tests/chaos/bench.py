@@ -74,7 +74,8 @@ Figures = dict[str, dict[str, Any]]
 class Firewall:
     """`conduitfw run` as a service manager would start it, again and again."""
 
-    def __init__(self, network: TwoZones, folder: Path, events: Path) -> None:
+    def __init__(self, network: TwoZones, folder: Path, events: Path, options: Sequence[str]) -> None:
+        self.options = options
         self._network, self._folder = network, folder
         self.policy = folder / "policy.yaml"
         self.policy.write_text(POLICY.replace("REVISION", "1"))
@@ -87,7 +88,7 @@ class Firewall:
     def start(self) -> None:
         """Start it, and wait until it decides. Raises OSError where it does not."""
         words = [sys.executable, "-m", "conduitfw", "run", str(self.policy), "--json", "--bridge", BRIDGE]
-        words += ["--socket", str(self.socket), "--events", str(self.events_file)]
+        words += ["--socket", str(self.socket), "--events", str(self.events_file), *self.options]
         words, given = self.manager.command(words)
         self.process = self._network.start(FIREWALL, words, stderr=self.log, pass_fds=given)
         assert self.process.stdout is not None
@@ -254,10 +255,12 @@ def _remove_leftovers() -> None:
 
 
 @contextmanager
-def bench(sessions: Sequence[dict[str, Any]] = SESSIONS, patience: float = 3.0) -> Iterator[Bench]:
+def bench(
+    sessions: Sequence[dict[str, Any]] = SESSIONS, patience: float = 3.0, options: Sequence[str] = ()
+) -> Iterator[Bench]:
     """Everything up, under load, and gone at the end. The event log is on a small file system of its own.
 
-    `patience`: seconds without an answer after which a session counts as lost.
+    `patience`: seconds without an answer after which a session counts as lost. `options`: of `conduitfw run`.
     """
     with ExitStack() as stack:
         _remove_leftovers()
@@ -277,7 +280,7 @@ def bench(sessions: Sequence[dict[str, Any]] = SESSIONS, patience: float = 3.0) 
             if server.stdout.readline().strip() != "ready":
                 raise OSError("a server did not start")
         events = log / "events.jsonl"
-        firewall = Firewall(network, folder, events)
+        firewall = Firewall(network, folder, events, options)
         stack.callback(firewall.log.close)
         firewall.start()
         words = ["-m", "tests.chaos.load", json.dumps(sessions), str(patience)]

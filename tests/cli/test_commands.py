@@ -35,6 +35,12 @@ def test_check_is_good(policy: str) -> None:
     assert (found["ok"], found["policy"]["rules"], found["problems"]) == (True, 2, [])
 
 
+def test_queue_numbers_end_somewhere(policy: str) -> None:
+    result = run("run", policy, "--queue-base", "65530", "--workers", "4")
+    assert (result.exit_code, "more than 65535" in result.output) == (2, True)
+    assert "queue num 65535 bypass" in run("nft", policy, "--queue-base", "65528", "--workers", "4").stdout
+
+
 def test_check_refuses_with_every_place(policy: str) -> None:
     Path(policy).write_text(GOOD.replace("functions: read}", "functions: reed}"))
     result = run("check", policy)

@@ -49,10 +49,13 @@ SHAPES = [
     Shape(INET, Method.MARK, tracking=True),
     Shape(BRIDGE, Method.NONE),
     Shape(INET, Method.NONE, tracking=True),
+    Shape(BRIDGE, Method.MARK, workers=16),
+    Shape(INET, Method.MARK, tracking=True, workers=2),
 ]
+NAMES = ["bridge", "router", "router with tracking", "boot", "router's boot", "16 workers", "router with 2 workers"]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=["bridge", "router", "router with tracking", "boot", "router's boot"])
+@pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)
 @pytest.mark.parametrize("static", [False, True])
 def test_every_example_loads(network: TwoZones, tmp_path: Path, path: Path, shape: Shape, static: bool) -> None:
@@ -165,3 +168,18 @@ def test_what_is_watched_does_not_open_what_is_enforced(tmp_path: Path) -> None:
     enforced = GOOD[GOOD.index("  line:") : GOOD.index("    rules:")].replace("line:", "other:")
     rules = "    rules:\n      - {name: web, allow: tcp, clients: hmi-1, servers: plc-b, port: 80}\n"
     assert pair not in render(policy_of(tmp_path, watched + enforced + rules), SHAPES[0])
+
+
+def test_workers_share_by_the_servers_address(tmp_path: Path) -> None:
+    """One has the queues that it always had, and no share is computed for it."""
+    policy = policy_of(tmp_path)
+    alone = render(policy, Shape(BRIDGE, Method.STATEMENT, 77))
+    assert "jhash" not in alone and alone.count("queue num 77") == 1
+    three = render(policy, Shape(BRIDGE, Method.STATEMENT, 77, workers=3))
+    for number in range(77, 83):
+        assert f"queue num {number}" + (" bypass" if number % 2 == 0 else "\n") in three
+    shares = [line.split(" vmap ")[0].split("jhash ")[1] for line in three.splitlines() if "jhash" in line]
+    assert {share.split(" mod ")[0] for share in shares} == {"ip daddr", "ip saddr", "ip6 daddr", "ip6 saddr"}
+    assert {share.split(" mod ")[1] for share in shares} == {"3 seed 0x636677"}
+    # At boot, and without an engine, nothing goes anywhere.
+    assert "jhash" not in render(policy, Shape(BRIDGE, Method.NONE, workers=3))

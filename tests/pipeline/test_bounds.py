@@ -17,7 +17,7 @@ from conduitfw.policy import ledger
 from conduitfw.policy.compile import Tables
 from conduitfw.reasons import Reason
 from conduitfw.runtime.shared import Shared
-from conduitfw.runtime.worker import Worker
+from conduitfw.runtime.worker import Post, Worker
 from conduitfw.stream import EARLY_KEPT
 from conduitfw.verdict import Pipeline
 from tests.pipeline.modbus_units import forbidden, read, read_answer, write, write_answer
@@ -147,8 +147,9 @@ def test_every_bound_shows_in_metrics(rules: Tables) -> None:
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     slot = Shared(workers=1).workers[0]
     flows = bytearray(FlowTable.memory_size(4))
-    worker = Worker([], rules, flows, bytearray(ledger.SIZE), [slot], near, Wires())
-    worker._begin(slot, after_death=False)
+    post = Post(slot, [], flows, bytearray(ledger.SIZE))
+    worker = Worker([post], rules, near, Wires())
+    worker._begin(post, after_death=False)
     for name in BOUNDS:
         worker._pipeline.counters[name] += 7
     worker._pipeline.flows.table_full += 8

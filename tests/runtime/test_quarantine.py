@@ -16,7 +16,7 @@ from conduitfw.policy import ledger
 from conduitfw.runtime.messages import wide_pair
 from conduitfw.runtime.quarantine import CLOSE, PATIENCE, QUARANTINE_SECONDS, Quarantine, place_of
 from conduitfw.runtime.shared import Shared
-from conduitfw.runtime.worker import Worker
+from conduitfw.runtime.worker import Post, Worker
 from tests.pipeline.wire import CLIENT, SERVER, tables
 
 SEGMENT = bytes(IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=5, dport=502, seq=0x01020304))
@@ -108,8 +108,9 @@ def test_who_only_watches_shuts_nobody_out(mode: str, verdict: tuple[str, object
     shared = Shared(1)
     ours, theirs = wide_pair()
     flows, ledger_memory = bytearray(FlowTable.memory_size(16)), bytearray(ledger.SIZE)
-    worker = Worker([], tables(mode=mode), flows, ledger_memory, shared.workers, theirs, Nobody())
-    worker._begin(shared.workers[0], after_death=False)
+    post = Post(shared.workers[0], [], flows, ledger_memory)
+    worker = Worker([post], tables(mode=mode), theirs, Nobody())
+    worker._begin(post, after_death=False)
     ends = (CLIENT, SERVER, 40000, 502) if from_client else (SERVER, CLIENT, 502, 40000)
     unit = build(*ends, sequence=1, ack=1, flags=ACK, window=100, timestamps=None, payload=b"x")
     place = place_of(unit)

@@ -6,8 +6,11 @@ import ctypes
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from conduitfw.demo.network import PACE
 
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -68,3 +71,12 @@ def exactly(end: socket.socket, count: int) -> bytes:
     while len(data) < count and (more := end.recv(count - len(data))):
         data += more
     return data
+
+
+def until(what: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """What it gives as soon as that is something."""
+    end = time.monotonic() + seconds * PACE
+    while not (found := what()):
+        assert time.monotonic() < end, f"not within {seconds * PACE} s"
+        time.sleep(0.1)
+    return found

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,12 @@ import pytest
 
 from conduitfw.demo.network import PACE
 from conduitfw.demo.show import Firewall, Stage
+from tests.system.hands import until
 from tests.system.test_sessions import MODBUS_READ, MODBUS_WRITE, WITHOUT_TESTS, Start, answered, changed
 
 pytestmark = pytest.mark.system
 WIDER = changed("functions: read\n", "functions: [read, 16]\n")
 BROKEN = changed("functions: read\n", "functions: reed\n")
-
-
-def until(what: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """What it gives as soon as that is something."""
-    end = time.monotonic() + seconds * PACE
-    while not (found := what()):
-        assert time.monotonic() < end, f"not within {seconds * PACE} s"
-        time.sleep(0.1)
-    return found
 
 
 def said(firewall: Firewall, kind: str) -> list[dict[str, Any]]:
