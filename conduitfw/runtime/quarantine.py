@@ -5,7 +5,8 @@ begins a flow and so has no record, is counted here, in memory that outlives the
 in the dead one's hand. What begins a flow is shut out by its two ends, whatever its own port.
 
 Workers also die by accident, with anything in hand. So deaths count only where they come close together, and in a TCP
-flow only where they have the same place in the stream: who sends on what killed sends it again.
+flow only where they have the same place in the stream: who sends on what killed sends it again. Whoever sends something
+else in between, or kills each time on a new flow, is told by the two ends alone, by more deaths in a quicker row.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from typing import NamedTuple
 
 PATIENCE = 3  # deaths from which on it is no accident
 CLOSE = 10.0  # seconds from one to the next, at most
+# The same, whatever kills between two ends. Less than what is hopeless (pool.py): nobody is to bring that about.
+PATIENCE_WITH_ENDS, CLOSE_WITH_ENDS = 6, 0.5
 QUARANTINE_SECONDS = 60.0  # from the last one on
 _TCP = 6
 _TRANSPORTS = frozenset((6, 17))
 _ENTRY = struct.Struct("=d B B 40s")  # last death, deaths, length of the name, name
 _ENTRIES = 64
+_ENDS = b"ends"  # in front of a name that is only counted
 
 
 class Place(NamedTuple):
@@ -81,14 +85,21 @@ class Quarantine:
         # Whether there is anything to ask `holds` about: the packet path looks at this first.
         self.active = bool(self._known)
 
-    def blame(self, name: bytes, now: float) -> int:
-        """A worker died of it; gives how many have by now. `name`: of the parts of a Place."""
+    def blame_ends(self, place: Place, now: float) -> bool:
+        """A worker died of something between two ends; gives whether that was once too often."""
+        return self.blame(_ENDS + place.name, now, CLOSE_WITH_ENDS) >= PATIENCE_WITH_ENDS
+
+    def blame(self, name: bytes, now: float, within: float = CLOSE) -> int:
+        """A worker died of it; gives how many have by now. `name`: of the parts of a Place.
+
+        `within`: seconds from one to the next; after more it is the first one again.
+        """
         known = self._known.pop(name, None)
         if known is None and not self._free:
             oldest = min(self._known, key=lambda each: self._known[each][1])
             self._free.append(self._known.pop(oldest)[0])
         entry = known[0] if known is not None else self._free.pop()
-        close = known is not None and now - known[1] <= CLOSE
+        close = known is not None and now - known[1] <= within
         deaths = min(255, known[2] + 1) if known is not None and close else 1
         self._set(name, entry, now, deaths)
         return deaths

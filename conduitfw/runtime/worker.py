@@ -24,7 +24,7 @@ from conduitfw.record import Records
 from conduitfw.runtime.figures import Figures
 from conduitfw.runtime.hand import Hand, Transmitter
 from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send, serving
-from conduitfw.runtime.quarantine import PATIENCE, QUARANTINE_SECONDS, Quarantine, place_of
+from conduitfw.runtime.quarantine import PATIENCE, PATIENCE_WITH_ENDS, QUARANTINE_SECONDS, Quarantine, place_of
 from conduitfw.runtime.shared import Counter, Slot
 from conduitfw.verdict import Pipeline
 
@@ -142,11 +142,15 @@ class Worker:
         if place is None:
             return
         flow = self._pipeline.flows.find(place.transport, place.key)
-        if flow is not None and flow.deaths:
+        if self._quarantine.blame_ends(place, now):
+            deaths = PATIENCE_WITH_ENDS
+            self._quarantine.shut_out(place.name, now)
+        elif flow is not None and flow.deaths:
             return  # its record was marked, and has counted
-        deaths = self._quarantine.blame(place.name if flow is None else place.key + place.sequence, now)
-        if deaths < PATIENCE:
-            return
+        else:
+            deaths = self._quarantine.blame(place.name if flow is None else place.key + place.sequence, now)
+            if deaths < PATIENCE:
+                return
         if flow is not None:
             self._quarantine.shut_out(place.key, now)
             self._pipeline.flows.suspects.append(flow)

@@ -14,7 +14,16 @@ from conduitfw.kernel.netlink_queue import Packet
 from conduitfw.packet import ACK, build
 from conduitfw.policy import ledger
 from conduitfw.runtime.messages import wide_pair
-from conduitfw.runtime.quarantine import CLOSE, PATIENCE, QUARANTINE_SECONDS, Quarantine, place_of
+from conduitfw.runtime.pool import HOPELESS
+from conduitfw.runtime.quarantine import (
+    CLOSE,
+    CLOSE_WITH_ENDS,
+    PATIENCE,
+    PATIENCE_WITH_ENDS,
+    QUARANTINE_SECONDS,
+    Quarantine,
+    place_of,
+)
 from conduitfw.runtime.shared import Shared
 from conduitfw.runtime.worker import Post, Worker
 from tests.pipeline.wire import CLIENT, SERVER, tables
@@ -77,6 +86,18 @@ def test_who_kills_again_and_again_is_shut_out_for_a_while_also_by_successors() 
     book.expire(PATIENCE + QUARANTINE_SECONDS + 1)
     assert not book.active
     assert not Quarantine(shared, PATIENCE + QUARANTINE_SECONDS + 1).active
+
+
+def test_two_ends_are_told_by_a_quick_row_of_deaths_whatever_kills() -> None:
+    place = place_of(SEGMENT)
+    assert place is not None
+    book = Quarantine(memory(), 0.0)
+    for number in range(50):
+        assert not book.blame_ends(place, number * (CLOSE_WITH_ENDS + 0.1))
+    told = [book.blame_ends(place._replace(key=bytes(12)), 100 + each / 4) for each in range(PATIENCE_WITH_ENDS)]
+    assert told == [False] * (PATIENCE_WITH_ENDS - 1) + [True]
+    assert not book.holds(place.name, 103.0)  # it only counts: who asks shuts out
+    assert PATIENCE_WITH_ENDS < HOPELESS
 
 
 def test_it_is_bounded_and_forgets_the_oldest() -> None:

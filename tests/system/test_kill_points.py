@@ -18,6 +18,7 @@ import pytest
 from conduitfw.demo.network import CELL, SCADA
 from conduitfw.protocols.modbus.requests import adu
 from conduitfw.runtime.kill_points import POINTS
+from conduitfw.runtime.quarantine import CLOSE_WITH_ENDS
 from tests.chaos.bench import EWS, HMI, PLC, RTU, Bench, bench
 from tests.chaos.load import ALLOWED_WRITE, FORBIDDEN, READ, dnp3_requests
 from tests.system.hands import connection, exactly, listener
@@ -42,6 +43,12 @@ def running(folder: Path) -> Iterator[Bench]:
             yield found
     finally:
         del os.environ["CONDUITFW_KILL_POINTS"]
+
+
+@pytest.fixture(autouse=True)
+def _no_quick_row() -> None:
+    """Accidents that follow each other between the same two ends as quickly as these tests would are none."""
+    time.sleep(2 * CLOSE_WITH_ENDS)
 
 
 def restarts(running: Bench) -> int:
@@ -230,3 +237,32 @@ for number in range(int(sys.argv[2])):
 
 def syns(running: Bench, source: str, count: int) -> None:
     running.network.run(SCADA, [sys.executable, "-c", _SYNS, source, str(count)])
+
+
+def test_who_kills_on_one_session_after_the_other_is_shut_out(running: Bench, folder: Path) -> None:
+    """Each ends at its second death; the two ends are told by the sixth, before it looks as if no worker could live.
+
+    The last test here: the two are shut out for a minute.
+    """
+    data, marker = marked(READ)
+    with ExitStack() as stack:
+        bystanders = Bystanders(running, stack)
+        scada = running.network.namespace(SCADA)
+        before = restarts(running)
+        path = arm(folder, "always-marked", marker)
+        try:
+            for _ in range(3):
+                with connection(scada, HMI, PLC, 502) as killer:
+                    killer.sendall(data)
+                    with pytest.raises(ConnectionResetError):
+                        exactly(killer, 1)
+            with pytest.raises(TimeoutError):
+                connection(scada, HMI, PLC, 502)
+            assert restarts(running) == before + 6
+            bystanders.go_on()
+            told = events(running, "quarantine")[-1]
+            assert (told["source"], told["destination"], told["port"], told["deaths"]) == (HMI, PLC, 502, 6)
+            assert not events(running, "no-engine")
+        finally:
+            path.unlink()
+    assert running.forbidden() == {"plc": 0, "rtu": 0}
