@@ -89,7 +89,7 @@ ENGINE: dict[EngineKind, tuple[str, str, str, int, str]] = {
         "intrusion_detection",
         "denied",
         2,
-        "Workers died again and again of what two ends send: what begins a session between them is dropped for a while.",
+        "Workers died again and again of what two ends send: what begins a session there is dropped for a while.",
     ),
     EngineKind.RULESET_RESTORED: (
         "alert",
