@@ -41,11 +41,13 @@ TICK = 0.05  # seconds
 LATE = 0.12  # seconds between two ticks from which on the supervisor itself was held up
 CONTROL_LIVED = 1.0  # seconds after which its death is no part of a row
 CONTROL_SILENCE = 30.0  # seconds: control may wait for a slow disk; nothing depends on it
+CONTROL_FINISHES_WITHIN = 2.0  # seconds, at an upgrade
 TELLERS = 8
 ANNOUNCED_WITHIN = 5  # seconds; what nobody has read by then stays untold
 LOOK = 0.1  # seconds between two looks at the ruleset
 _REINSTALL_AFTER = 1.0
 CHANGES_IN_EVENT = 100
+_FINISH = msgspec.msgpack.encode({"id": -1, "command": "finish"})  # to control: write what there is, and end
 
 
 class Host(Protocol):
@@ -152,6 +154,7 @@ class Supervisor:
         self._control_pid = 0
         self._control_restarts = -1
         self._control_next = self._control_since = 0.0
+        self._control_before = 0  # an older program's, which is about to end
         self._taking_up: TakingUp | None = None  # the place of an older program
         self._upgrade: Check | None = None  # of a newer one
         self._upgrade_request = -1
@@ -212,10 +215,10 @@ class Supervisor:
 
     def _take_up(self, old: Handover, now: float) -> None:
         """The old program's workers go on until ours are prepared; where it has ended, ours go on from its memories."""
-        for pid in (old.spare_pid, old.control_pid):
-            if pid:
-                child.kill(pid)
-                self._leftovers.append(pid)
+        if old.spare_pid:
+            child.kill(old.spare_pid)
+            self._leftovers.append(old.spare_pid)
+        self._control_before, self._control_next = old.control_pid, now + CONTROL_FINISHES_WITHIN
         for member in old.members:
             if member.place < len(self._pool.places):
                 place = self._pool.places[member.place]
@@ -261,6 +264,7 @@ class Supervisor:
             self._reply(self._upgrade_request, ok=False, error=refusal)
             return
         self._reply(self._upgrade_request, ok=True)
+        send(self._control_end, _FINISH)
         self._manager.reloading()
         leave(
             msgspec.structs.replace(
@@ -319,6 +323,13 @@ class Supervisor:
 
     def _keep_control(self, now: float) -> None:
         slot = self._shared.control
+        if self._control_before:  # it writes what it has folded; two at a time would count wrongly
+            if child.reap(self._control_before) is None:
+                if now < self._control_next:
+                    return
+                child.kill(self._control_before)
+                self._leftovers.append(self._control_before)
+            self._control_before, self._control_next = 0, now
         if self._control_pid:
             if now - max(slot.heartbeat, self._on_time_since) > CONTROL_SILENCE:
                 child.kill(self._control_pid)
@@ -675,7 +686,7 @@ class Supervisor:
         self._reply(
             self._stopping if self._stopping is not None else -1, ok=True, removed=self._settings.remove_on_exit
         )
-        send(self._control_end, msgspec.msgpack.encode({"id": -1, "command": "finish"}))
+        send(self._control_end, _FINISH)
         deadline = time.monotonic() + 3.0
         while self._control_pid and child.reap(self._control_pid) is None:
             if time.monotonic() > deadline:

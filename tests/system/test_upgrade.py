@@ -16,6 +16,7 @@ import pytest
 from conduitfw.demo.network import FIREWALL, SCADA
 from conduitfw.protocols.modbus.requests import adu
 from tests.chaos.bench import HMI, PLC, POLICY, Bench, bench
+from tests.chaos.events import Tally
 from tests.chaos.load import FORBIDDEN, READ
 from tests.system.hands import connection, exactly
 from tests.system.test_kill_points import Bystanders, events
@@ -89,6 +90,23 @@ def test_nobody_has_to_read_what_it_announces(running: Bench) -> None:
         code, said = upgrade(running)
         assert code == 0, said
         assert running.firewall.status()["enforcing"]
+
+
+def test_what_was_folded_is_told(running: Bench) -> None:
+    """Denials that repeat are told together, after a while: who ends before that says how many there were."""
+    tally = Tally(running.events)
+    tally.read()
+    before = tally.denials
+    for _ in range(2):
+        with connection(running.network.namespace(SCADA), HMI, PLC, 502) as client:
+            for number in range(10):
+                client.sendall(adu(FORBIDDEN, number))
+                assert exactly(client, 9)[-2:] == b"\x86\x01"
+        assert upgrade(running)[0] == 0
+        running.firewall.status()  # another control process answers
+    tally.read()
+    assert tally.denials - before == 20
+    assert running.firewall.status()["events"]["lost"] == 0
 
 
 def test_the_queue_falls_to_nobody_when_the_new_program_dies(running: Bench) -> None:
