@@ -8,6 +8,8 @@ are elements of sets and maps.
 
 from __future__ import annotations
 
+import re
+
 from conduitfw.kernel import machine, marks
 from conduitfw.kernel.elements import hex_range, indent, listed
 from conduitfw.kernel.sets import containers, ports_of
@@ -23,6 +25,7 @@ STATIC_FLOW_RATE, STATIC_FLOW_BURST = 3000, 384
 
 _SEED = 0x636677  # of the workers' shares: always the same, so that a reload leaves each server where it is
 _TAGS = "{ 8021q, 8021ad, 0x9100 }"
+_ASKS = re.compile(r"(?<!!= )(?<!update )@(\w+)")  # of a rule: the sets in which it wants to find a packet
 _IPV6 = "meta protocol ip6"  # said first: what nft would say by itself does not hold for a tagged frame
 
 COUNTERS = {
@@ -100,6 +103,7 @@ class _Text:
         self._per_source = per_source
         self._shape = shape
         self._containers = containers(policy, shape, static)
+        self._empty = {each.name for each in self._containers if not each.elements}
         self._bridge = shape.family == BRIDGE
         self._ports = ports_of(policy)
 
@@ -121,11 +125,16 @@ class _Text:
         for name, hook in hooks.items():
             skeleton += [f"chain {name} {{", f"\t{hook}", "}"]
         for name, comment, rules in chains:
-            body += ["", f"# {comment}", f"chain {name} {{", *indent(rules), "}"]
+            needed = [rule for rule in rules if not self._never_matches(rule)]
+            body += ["", f"# {comment}", f"chain {name} {{", *indent(needed), "}"]
         if not self._bridge:
             skeleton += machine.skeleton()
             body += machine.chains(self._shape)
         return indent(skeleton), [(each.kind, each.name) for each in self._containers], indent(body)
+
+    def _never_matches(self, rule: str) -> bool:
+        """Whether it asks for what is in an empty set. Every packet would pay for the answer."""
+        return any(name in self._empty for name in _ASKS.findall(rule))
 
     def routed_table(self) -> tuple[list[str], list[tuple[str, str]], list[str]]:
         """On a bridge: what would pass through the machine's own addresses never meets the bridge's chains."""
@@ -187,6 +196,11 @@ class _Text:
             ("inspect_watched", "To the engine, which stops nothing", static),
             ("from_client", "tcp and udp rules, on the way to the server", self._from_client()),
             ("from_server", "and back: answers only", self._from_server()),
+            *(
+                [("strangers", "From an interface that the policy does not name", self._strangers())]
+                if self._ports
+                else []
+            ),
             ("prerouting", "Who may speak on which side", [hooks["prerouting"], *self._prerouting()]),
             ("forward", "What the policy names; everything else is dropped", [hooks["forward"], *self._forward()]),
             ("postrouting", "What had to be decided and was not", [hooks["postrouting"], *self._postrouting()]),
@@ -318,7 +332,7 @@ class _Text:
 
         The kernel takes the outer tag off before any chain: `ether type` still tells it, `meta protocol` what is in it.
         """
-        narrow = "iifname != @wide "  # what stays in a zone may be anything
+        narrow = "" if "wide" in self._empty else "iifname != @wide "  # what stays in a zone may be anything
         return [
             "# From here on, all of a packet's mark is ours.",
             "meta mark set 0",
@@ -360,28 +374,27 @@ class _Text:
         if not ranges:
             return []
         return [
-            f"{_IPV6} iifname != @ports icmpv6 type nd-neighbor-advert @th,64,128 {{ {', '.join(ranges)} }} "
-            "counter name wrong_side drop"
+            f"{_IPV6} icmpv6 type nd-neighbor-advert @th,64,128 {{ {', '.join(ranges)} }} counter name wrong_side drop"
         ]
+
+    def _strangers(self) -> list[str]:
+        """Addresses that have a side come from no interface that the policy does not name."""
+        lines = ["ip saddr @sided4 counter name wrong_side drop", "ip6 saddr @sided6 counter name wrong_side drop"]
+        if self._bridge:
+            lines.append("meta protocol arp arp saddr ip @sided4 counter name wrong_side drop")
+            lines += self._strange_answers()
+            lines.append("meta mark set 0")
+        return lines
 
     def _forward(self) -> list[str]:
         lines: list[str] = []
         if self._ports:
-            lines += [
-                "iifname != @ports oifname != @ports accept",
-                "# Addresses that have a side come from no interface that the policy does not name.",
-                "iifname != @ports ip saddr @sided4 counter name wrong_side drop",
-                "iifname != @ports ip6 saddr @sided6 counter name wrong_side drop",
-            ]
-            if self._bridge:
-                lines.append("meta protocol arp iifname != @ports arp saddr ip @sided4 counter name wrong_side drop")
-                lines += self._strange_answers()
+            lines += ["iifname != @ports oifname != @ports accept", "iifname != @ports jump strangers"]
         if self._bridge:
             passed = self._marked(marks.PASSED)
             ways = ("iifname", "oifname") if self._ports else ()
             discovery = f"{_IPV6} icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} ip6 hoplimit 255"
             lines += [
-                *(["iifname != @ports meta mark set 0"] if self._ports else []),
                 f"meta mark set meta mark & {marks.VLAN_MASK:#x}",
                 f"iifname . oifname . meta mark @within {passed} accept",
                 f"ether type {_TAGS} meta mark 0 counter name tagged drop",

@@ -101,7 +101,7 @@ def test_a_reload_keeps_base_chains_and_counters(network: TwoZones, tmp_path: Pa
     ):
         listed = loaded(network, render(policy_of(tmp_path, with_rule(rule)), shape), tmp_path)
         handles.append(re.findall(r"chain (\w+) \{ # handle (\d+)", listed))
-    assert len(handles[0]) == 12
+    assert len(handles[0]) == 13
     assert handles[0] == handles[1]
     assert "tcp . 80" not in listed
     assert "udp . 123" in listed
@@ -183,3 +183,18 @@ def test_workers_share_by_the_servers_address(tmp_path: Path) -> None:
     assert {share.split(" mod ")[1] for share in shares} == {"3 seed 0x636677"}
     # At boot, and without an engine, nothing goes anywhere.
     assert "jhash" not in render(policy, Shape(BRIDGE, Method.NONE, workers=3))
+
+
+def test_nobody_pays_for_what_the_policy_does_not_say(tmp_path: Path) -> None:
+    """A rule that asks for what is in an empty set is left out, and no other one is."""
+    plain = render(policy_of(tmp_path), Shape(BRIDGE, Method.STATEMENT)).split("table inet ")[0]
+    rules = [line.strip() for line in plain.splitlines() if line.startswith("\t\t") and "@" in line]
+    filled = set(re.findall(r"(?:set|map) (\w+) \{(?:(?!\t\}).)*elements = ", plain, re.DOTALL))
+    asked = {name for rule in rules for name in re.findall(r"(?<!!= )(?<!update )@(?!th,)(\w+)", rule)}
+    assert {"ports", "joined", "inspected_hosts4"} <= asked <= filled
+    assert not {"within", "wide", "macs", "vlans", "resolving4", "inspected4"} & asked
+    # Still there: what wants to find a packet in none of them.
+    assert [rule for rule in rules if "!= @watched4" in rule] and [rule for rule in rules if "!= @sides6" in rule]
+    by_mac = GOOD.replace("plc-b: {address: 10.20.0.5", 'plc-b: {mac: "02:00:00:00:00:05", address: 10.20.0.5')
+    assert by_mac != GOOD
+    assert "ether saddr @macs" in render(policy_of(tmp_path, by_mac), Shape(BRIDGE, Method.STATEMENT))
