@@ -16,8 +16,8 @@ MODULES = (
     "kernel.netlink_queue", "runtime.hand", "runtime.worker",
     "protocols.numbers", "protocols.ordinary", "protocols.outstanding",
     "protocols.modbus.adu", "protocols.modbus.points", "protocols.modbus.session",
-    "protocols.dnp3.application", "protocols.dnp3.link", "protocols.dnp3.objects", "protocols.dnp3.selection",
-    "protocols.dnp3.session", "protocols.dnp3.transport",
+    "protocols.dnp3.application", "protocols.dnp3.link", "protocols.dnp3.objects", "protocols.dnp3.plain",
+    "protocols.dnp3.selection", "protocols.dnp3.session", "protocols.dnp3.transport",
 )  # fmt: skip
 
 COMPILED, PLAIN = "compiled", "plain Python"

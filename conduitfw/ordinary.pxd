@@ -1,5 +1,6 @@
 # Types for the compiler (CONTRIBUTING.md).
 cimport cython
+from conduitfw.octets cimport part, sums_to_nothing, u16, u32
 from conduitfw.protocols.ordinary cimport OrdinarySession
 from conduitfw.record cimport Flow, Records
 
@@ -37,8 +38,4 @@ cdef class Ordinary:
     )
     cdef _write_longer(self, Flow flow)
 
-@cython.locals(place=Py_ssize_t, total=cython.longlong)
 cdef bint _checksums_are_right(bytes data, Py_ssize_t end) except -1
-
-@cython.locals(high=cython.longlong)
-cdef long long _u32(bytes data, Py_ssize_t at) except -1

@@ -26,7 +26,7 @@ _LONGEST = 128  # octets of an ordinary request
 _READ = struct.Struct("!B x H 2x H x B 2x 12s I I B B H 4x")
 _OPTION = struct.Struct("!II")
 _OPEN = int(State.OPEN)
-_COMPILED = not __file__.endswith(".py")  # then octet by octet is the quickest, else one call for many
+_COMPILED = not __file__.endswith(".py")  # then octets are read one by one (octets.pxd), else many by one call
 
 
 class Allowed:
@@ -109,7 +109,7 @@ class Ordinary:
         if _COMPILED:
             if data[0] != 0x45 or data[9] != 6 or (data[6] & 0x3F) or data[7]:
                 return None
-            end = data[2] << 8 | data[3]
+            end = u16(data, 2)  # type: ignore # noqa: F821
             header, flags = data[32] >> 4, data[33]
         else:
             first, end, fragment, transport, key, sequence, ack, header, flags, window = _READ.unpack_from(data)
@@ -127,7 +127,7 @@ class Ordinary:
             if _COMPILED:
                 if data[40] != 1 or data[41] != 1 or data[42] != 8 or data[43] != 10:
                     return None
-                stamp = _u32(data, 44)
+                stamp = u32(data, 44)  # type: ignore # noqa: F821
             else:
                 kind, stamp = _OPTION.unpack_from(data, 40)
                 if kind != _STAMPS:
@@ -135,9 +135,9 @@ class Ordinary:
         elif header != 5:
             return None
         if _COMPILED:
-            key = data[12:24]
-            sequence, ack = _u32(data, 24), _u32(data, 28)
-            window = data[34] << 8 | data[35]
+            key = part(data, 12, 24)  # type: ignore # noqa: F821
+            sequence, ack = u32(data, 24), u32(data, 28)  # type: ignore # noqa: F821
+            window = u16(data, 34)  # type: ignore # noqa: F821
         flow = self._from_client.get(key)
         from_client = flow is not None
         if flow is None:
@@ -197,7 +197,7 @@ class Ordinary:
                     return None
             session.asked(data, at, end, now)
             packed = session.pack()
-            flow.held = data[at:end]
+            flow.held = part(data, at, end) if _COMPILED else data[at:end]  # type: ignore # noqa: F821
             flow.sent = (sent + length) & _MASK
             self.units += 1
         if 0 < (ack - flow.client_ack) & _MASK < _HALF:
@@ -251,28 +251,14 @@ class Ordinary:
         flow.ordinary = False  # it may have a block now, which the next to write has to give back
 
 
-def _u32(data: bytes, at: int) -> int:
-    high = data[at] << 8 | data[at + 1]  # in two halves: a compiler's int has no room for four octets without a sign
-    return high << 16 | (data[at + 2] << 8 | data[at + 3])
-
-
 def _checksums_are_right(data: bytes, end: int) -> bool:
     """As packet.decode verifies them, of data[:end]: 20 octets of IPv4, and TCP behind it."""
-    if not _COMPILED:
-        if int.from_bytes(data[:20], "big") % 0xFFFF:
-            return False
-        total = int.from_bytes(data[12:end], "big")
-        if end & 1:
-            total <<= 8
-        return (total + end - 14) % 0xFFFF == 0  # protocol number 6, and the length: end - 20
-    total = 0
-    for place in range(0, 20, 2):
-        total += data[place] << 8 | data[place + 1]
-    if total % 0xFFFF:
+    if _COMPILED:
+        # Protocol number 6, and the length: end - 20.
+        return sums_to_nothing(data, 0, 20, 0) and sums_to_nothing(data, 12, end, end - 14)  # type: ignore # noqa: F821
+    if int.from_bytes(data[:20], "big") % 0xFFFF:
         return False
-    total = end - 14
-    for place in range(12, end - 1, 2):
-        total += data[place] << 8 | data[place + 1]
+    total = int.from_bytes(data[12:end], "big")
     if end & 1:
-        total += data[end - 1] << 8
-    return total % 0xFFFF == 0
+        total <<= 8
+    return (total + end - 14) % 0xFFFF == 0

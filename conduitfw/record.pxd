@@ -1,7 +1,9 @@
 # Types for the compiler (CONTRIBUTING.md). Numbers have 64 bits, so that nothing wraps that would not wrap in Python.
 cimport cython
+from conduitfw.octets cimport put
 
 cdef bint _COMPILED
+cdef unsigned char _FREE, _USED, _IN_HAND
 cdef Py_ssize_t _HALVES_AT, _ROOM_AT, _HALF_SIZE, _INLINE
 
 cdef class Flow:
@@ -31,6 +33,6 @@ cdef class Records:
     cpdef mark(self, Flow flow)
     @cython.locals(
         octets=cython.uchar[::1], words=cython.uint[::1], session_size=Py_ssize_t, held_size=Py_ssize_t, at=Py_ssize_t,
-        other=int, half=Py_ssize_t, room=Py_ssize_t, word=Py_ssize_t, place=Py_ssize_t, held=bytes,
+        other=int, half=Py_ssize_t, room=Py_ssize_t, word=Py_ssize_t, held=bytes,
     )
     cpdef bint write_ordinary(self, Flow flow, bytes packed) except -1

@@ -28,7 +28,8 @@ _MAGIC = b"cfw" + bytes((LAYOUT_VERSION,))
 
 FREE, USED, IN_HAND, WRITING = 0, 1, 2, 3
 _NOT_FREE, _IS_FREE = re.compile(rb"[^\x00]"), bytes((1, *bytes(255)))  # of marks: which are, as a condition
-_COMPILED = not __file__.endswith(".py")  # then octet by octet is the quickest, else one call for many
+_FREE, _USED, _IN_HAND = FREE, USED, IN_HAND
+_COMPILED = not __file__.endswith(".py")  # then number by number is the quickest, else one call for many
 
 Memory = bytearray | mmap.mmap
 
@@ -373,8 +374,8 @@ class Records:
     def mark(self, flow: Flow) -> None:
         """A packet of this flow is in hand."""
         at = flow.at
-        if self._octets[at] != FREE:  # of a new flow nothing is written yet, and nothing lost
-            self._octets[at] = IN_HAND
+        if self._octets[at] != _FREE:  # of a new flow nothing is written yet, and nothing lost
+            self._octets[at] = _IN_HAND
 
     def free(self, flow: Flow) -> None:
         """Forget a record."""
@@ -443,11 +444,8 @@ class Records:
         room = half + _ROOM_AT
         word = half >> 2
         if _COMPILED:
-            for place in range(session_size):
-                octets[room + place] = packed[place]
-            room += session_size
-            for place in range(held_size):
-                octets[room + place] = held[place]
+            put(octets, room, packed)  # type: ignore # noqa: F821
+            put(octets, room + session_size, held)  # type: ignore # noqa: F821
             words[word] = flow.client_ack
             words[word + 1] = flow.client_window
             words[word + 2] = flow.client_stamp
@@ -471,7 +469,7 @@ class Records:
                 flow.raised_to, flow.edge, flow.last, session_size | held_size << 19, 0,
             )  # fmt: skip
         octets[at + 1] = flow.half = other
-        octets[at] = USED
+        octets[at] = _USED
         return True
 
     def _write_seldom(self, flow: Flow) -> None:

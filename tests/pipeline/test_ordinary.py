@@ -14,7 +14,16 @@ from conduitfw.flow import Flow
 from conduitfw.packet import ACK, FIN, PSH, RST
 from conduitfw.reasons import Reason
 from tests.pipeline.modbus_units import exception, read, read_answer, write, write_answer
-from tests.pipeline.wire import CLIENT, CLIENT6, SERVER6, Verdict, Wire, tables
+from tests.pipeline.wire import (
+    CLIENT,
+    CLIENT6,
+    SERVER6,
+    SERVER_MAC,
+    SERVER_PORT_INDEX,
+    Verdict,
+    Wire,
+    tables,
+)
 
 
 def at_once(wire: Wire) -> int:
@@ -102,6 +111,25 @@ def test_what_is_not_its_answer_is_left_to_the_stages(unit: bytes) -> None:
     assert at_once(wire) == 1
     wire.server(unit)
     assert at_once(wire) == 0
+
+
+@pytest.mark.parametrize("stamps", [False, True])
+@pytest.mark.parametrize("count", range(1, 17))
+def test_one_octet_that_is_wrong_is_seen(count: int, stamps: bool) -> None:
+    """Whatever length the packet has: sums are made of eight octets at a time, and what is left."""
+    wire = warm(stamps=stamps)
+    function, size = (1, (count + 7) // 8) if count % 2 else (3, 2 * count)
+    wire.client(coded(read(2, count=count), function))
+    unit = b"\0\2\0\0" + bytes((0, 3 + size, 1, function, size)) + bytes(range(0x81, 0x81 + size))
+    good = wire.packet(False, wire.server_next, wire.received, ACK | PSH, unit)
+    ordinary = wire.pipeline._ordinary
+    assert ordinary is not None
+    for place in range(len(good)):
+        wrong = bytearray(good)
+        wrong[place] ^= 1 << place % 8
+        assert ordinary.decide(bytes(wrong), wire.now, SERVER_PORT_INDEX, SERVER_MAC, 0) is None
+    outcome = ordinary.decide(good + b"behind", wire.now, SERVER_PORT_INDEX, SERVER_MAC, 0)
+    assert outcome is not None and outcome.forward
 
 
 def dnp3(user: bytes, *, from_master: bool = True, control: int | None = None) -> bytes:

@@ -61,20 +61,24 @@ FUNCTIONS = tuple(reading if isinstance(reading, int) else -1 for reading in _RE
 REFUSALS = tuple(None if isinstance(reading, int) else reading for reading in _READINGS)
 
 # By LENGTH: octets of the whole frame on the wire; 0 where LENGTH is too small.
-SIZES = tuple(
-    0 if length < 5 else HEADER_SIZE + (length - 5) + 2 * ((length - 5 + BLOCK - 1) // BLOCK) for length in range(256)
+_SIZES = array(
+    "H",
+    (
+        0 if length < 5 else HEADER_SIZE + (length - 5) + 2 * ((length - 5 + BLOCK - 1) // BLOCK)
+        for length in range(256)
+    ),
 )
 
 
-def _octet_table() -> tuple[int, ...]:
+def _octet_table() -> array[int]:
     """CRC-16/DNP: polynomial 0x3D65, reflected (IEEE 1815-2012, 9.2.5)."""
-    table = []
+    table = array("H")
     for octet in range(256):
         register = octet
         for _ in range(8):
             register = (register >> 1) ^ 0xA6BC if register & 1 else register >> 1
         table.append(register)
-    return tuple(table)
+    return table
 
 
 _OCTETS = _octet_table()
@@ -88,6 +92,8 @@ _WORDS = array(
 _HEADER = Struct("<5H")
 _FULL_BLOCK = Struct("<9H")
 _LAST_BLOCKS = tuple(Struct(f"<{size // 2}H{size % 2}BH") for size in range(BLOCK))
+_COMPILED = not __file__.endswith(".py")
+_HEADER_SIZE, _BLOCK = HEADER_SIZE, BLOCK
 _START = 0x6405
 _AFTER_START = _WORDS[_START]
 
@@ -106,16 +112,21 @@ def frame(data: bytes, start: int, end: int) -> int:
     Raises Malformed as soon as the octets present cannot begin a frame: start octets, a LENGTH under 5,
     or the header's CRC.
     """
-    if end - start < HEADER_SIZE:
+    if end - start < _HEADER_SIZE:
         return _beginning(data, start, end)
-    words = _WORDS
-    first, second, destination, source, check = _HEADER.unpack_from(data, start)
+    if _COMPILED:
+        first, second = u16_low(data, start), u16_low(data, start + 2)  # type: ignore # noqa: F821
+        right = has_crc(_WORDS, _OCTETS, data, start, 8)  # type: ignore # noqa: F821
+    else:
+        words = _WORDS
+        first, second, destination, source, check = _HEADER.unpack_from(data, start)
+        right = words[words[words[_AFTER_START ^ second] ^ destination] ^ source] ^ check == 0xFFFF
     if first != _START:
         raise Malformed(Reason.DNP3_START)
-    size: int = SIZES[second & 0xFF]
+    size: int = _SIZES[second & 0xFF]
     if size == 0:
         raise Malformed(Reason.DNP3_LENGTH)
-    if words[words[words[_AFTER_START ^ second] ^ destination] ^ source] ^ check != 0xFFFF:
+    if not right:
         raise Malformed(Reason.DNP3_HEADER_CRC)
     return size
 
@@ -130,6 +141,14 @@ def _beginning(data: bytes, start: int, end: int) -> int:
 
 def blocks_are_right(data: bytes, at: int, user: int) -> bool:
     """Whether every CRC of `user` octets of user data, in blocks from `at` on, is right."""
+    if _COMPILED:
+        while user > 0:
+            size = user if user < _BLOCK else _BLOCK
+            if not has_crc(_WORDS, _OCTETS, data, at, size):  # type: ignore # noqa: F821
+                return False
+            at += _BLOCK + 2
+            user -= _BLOCK
+        return True
     words = _WORDS
     while user >= BLOCK:
         a, b, c, d, e, f, g, h, check = _FULL_BLOCK.unpack_from(data, at)
@@ -155,6 +174,8 @@ def blocks_are_right(data: bytes, at: int, user: int) -> bool:
 
 def user_data(data: bytes, start: int, user: int) -> bytes:
     """The `user` octets of user data of the frame at `start`, without the CRCs between them."""
+    if _COMPILED:
+        return without_crcs(data, start + _HEADER_SIZE, user)  # type: ignore # noqa: F821
     at = start + HEADER_SIZE
     if user <= BLOCK:
         return data[at : at + user]

@@ -1,14 +1,14 @@
 # Types for the compiler (CONTRIBUTING.md).
 cimport cython
+from conduitfw.octets cimport copy, part, put, put_time
 from conduitfw.protocols.ordinary cimport OrdinarySession
 
 cdef int _FIRST_READ, _LAST_READ
-cdef Py_ssize_t _READ_SIZE
-cdef tuple _MOST, _BITS
+cdef Py_ssize_t _READ_SIZE, _ANSWER_HEAD, _LONGEST_ANSWER, _ONE_SIZE
+cdef unsigned short[::1] _MOST, _BITS
 cdef bint _COMPILED
-cdef bytearray _ROOM
-cdef unsigned char[::1] _ROOM_OCTETS, _TIME_OCTETS
-cdef double[::1] _TIME
+cdef unsigned char[::1] _ROOM_OCTETS
+cdef bytes _NOTHING
 
 
 cdef class Transaction:
@@ -17,7 +17,7 @@ cdef class Transaction:
     cdef public bint carries_data, late
     cdef public double sent
 
-@cython.locals(octets=cython.uchar[::1], place=Py_ssize_t, expected=bytes)
+@cython.locals(octets=cython.uchar[::1], expected=bytes)
 cdef bytes _packed(Transaction only, bint unknown)
 
 cdef class ModbusSession(OrdinarySession):

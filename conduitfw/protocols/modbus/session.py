@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Sequence
 
 from conduitfw.protocols import Item, Kind, Remark, Unit
@@ -28,13 +29,16 @@ SESSION_SIZE = _HEADER.size + REMEMBERED * _ENTRY.size
 _MBAP = struct.Struct("!HHHBB")
 _ONE = struct.Struct("<BB" + _ENTRY.format[1:])
 _COMPILED = not __file__.endswith(".py")
-_ROOM, _TIME_ROOM = bytearray(_ONE.size), bytearray(8)
-_ROOM_OCTETS, _TIME, _TIME_OCTETS = memoryview(_ROOM), memoryview(_TIME_ROOM).cast("d"), memoryview(_TIME_ROOM)
+_ONE_SIZE = _ONE.size
+_ROOM_OCTETS, _NOTHING = memoryview(bytearray(_ONE_SIZE)), bytes(8)
 _FIRST_READ, _LAST_READ = 1, 4  # 6.1 to 6.4
 # By their function: how many bits or registers one may read, and the bits of each.
-_MOST = (0, *(READS[function][1] for function in range(_FIRST_READ, _LAST_READ + 1)))
-_BITS = (0, *(1 if READS[function][0] in BIT_TABLES else 16 for function in range(_FIRST_READ, _LAST_READ + 1)))
+_MOST = array("H", (0, *(READS[function][1] for function in range(_FIRST_READ, _LAST_READ + 1))))
+_BITS = array(
+    "H", (0, *(1 if READS[function][0] in BIT_TABLES else 16 for function in range(_FIRST_READ, _LAST_READ + 1)))
+)
 _READ_SIZE = adu.HEADER + 5
+_ANSWER_HEAD, _LONGEST_ANSWER = adu.HEADER + 2, 6 + adu.LONGEST  # the head: what stands in front of what was read
 
 
 class ModbusUnit(Unit):
@@ -93,13 +97,11 @@ def _packed(only: Transaction, unknown: bool) -> bytes:
     octets[0], octets[1] = unknown, 1
     octets[2], octets[3] = only.transaction_id & 0xFF, only.transaction_id >> 8
     octets[4], octets[5], octets[6] = only.unit_id, only.function, len(expected)
-    for place in range(8):
-        octets[7 + place] = expected[place] if place < len(expected) else 0
+    put(octets, 7, _NOTHING)  # type: ignore # noqa: F821
+    put(octets, 7, expected)  # type: ignore # noqa: F821
     octets[15], octets[24] = only.carries_data, only.late
-    _TIME[0] = only.sent
-    for place in range(8):
-        octets[16 + place] = _TIME_OCTETS[place]
-    return bytes(_ROOM)
+    put_time(octets, 16, only.sent)  # type: ignore # noqa: F821
+    return copy(octets, _ONE_SIZE)  # type: ignore # noqa: F821
 
 
 class ModbusSession(OrdinarySession):
@@ -238,13 +240,13 @@ class ModbusSession(OrdinarySession):
         self._spare = None
         transaction.transaction_id = data[at] << 8 | data[at + 1]
         transaction.unit_id, transaction.function = data[at + 6], data[at + 7]
-        transaction.expected = data[at + 8 : at + 12]
+        transaction.expected = part(data, at + 8, at + 12) if _COMPILED else data[at + 8 : at + 12]  # type: ignore # noqa: F821
         transaction.sent = now
         self._outstanding.append(transaction)
 
     def answers(self, data: bytes, at: int, end: int) -> bool:
         size = end - at
-        if size < adu.HEADER + 2 or size > 6 + adu.LONGEST or len(self._outstanding) != 1 or self._unknown:
+        if size < _ANSWER_HEAD or size > _LONGEST_ANSWER or len(self._outstanding) != 1 or self._unknown:
             return False
         transaction = self._outstanding[0]
         function = data[at + 7]
@@ -256,7 +258,7 @@ class ModbusSession(OrdinarySession):
             return False
         expected = transaction.expected
         octets = ((expected[2] << 8 | expected[3]) * _BITS[function] + 7) >> 3
-        return data[at + 8] == octets and size == adu.HEADER + 2 + octets
+        return data[at + 8] == octets and size == _ANSWER_HEAD + octets
 
     def answered(self, now: float) -> None:
         self._spare = self._outstanding.pop()
