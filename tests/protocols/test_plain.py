@@ -248,3 +248,23 @@ def test_a_station_whose_number_has_all_octets() -> None:
     assert sessions[0]._requests[0].pair == 0xABCD1234
     user = bytes((0xC2, 0xC2)) + PLAIN[2:]
     assert tell(*sessions, answer_of(user, 0x1234, 0xABCD), 1e9) == (True, True)
+
+
+@pytest.mark.parametrize(("outstation", "master"), [(0xFFF0, 1), (0xFFFC, 1), (0xFFFF, 1), (10, 0xFFF0)])
+def test_a_read_of_nobodys_address_is_not_ordinary(outstation: int, master: int) -> None:
+    """Whether a rule names it or not: a broadcast is not answered, and so not remembered."""
+    frame = bytes(build_unconfirmed_user_data(outstation, master, True, read_of(2)[10:19]).to_bytes())
+    assert Dnp3Session().asks(frame, 0, len(frame)) == -1
+    other = bytes(build_unconfirmed_user_data(0xFFEF, 0xFFEF, True, read_of(2)[10:19]).to_bytes())
+    assert Dnp3Session().asks(other, 0, len(other)) >= 0
+
+
+def test_nothing_answers_from_the_self_address() -> None:
+    """It may be asked by it, where a rule names it."""
+    asked = Dnp3Session()
+    frame = bytes(build_unconfirmed_user_data(link.SELF_ADDRESS, 1, True, read_of(2)[10:19]).to_bytes())
+    unit = asked.inspect(frame, 0, len(frame), True)
+    assert unit.reason is None
+    asked.commit(unit, 5.0)
+    frame = answer_of(PLAIN, outstation=link.SELF_ADDRESS)
+    assert not asked.answers(frame, 0, len(frame))

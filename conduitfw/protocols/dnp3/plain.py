@@ -12,10 +12,11 @@ from conduitfw.protocols.dnp3.catalogue import LAYOUTS
 
 _VARIATIONS = 16  # from here on a variation is looked at by objects.py
 _PACKED = 0x8000
-# By group and variation: octets of each object, or _PACKED and its bits; 0: nothing is said of it here.
+# By group and variation: octets of each object, or _PACKED and its bits; 0: nothing is said of it here, as of all whose
+# size stands in front of them.
 _LAYOUT = array("H", bytes(2 * 256 * _VARIATIONS))
 for _key, _layout in LAYOUTS.items():
-    if _key & 0xFF < _VARIATIONS and not (_layout.sized or _layout.string or _layout.own_length):
+    if _key & 0xFF < _VARIATIONS and not _layout.string:
         _LAYOUT[(_key >> 8) * _VARIATIONS + (_key & 0xFF)] = _PACKED | _layout.bits if _layout.bits else _layout.octets
 
 
