@@ -10,8 +10,8 @@ cdef Py_ssize_t _HEADERS, _STAMPED, _LONGEST
 
 cdef class Allowed:
     cdef public bint learns
-    cdef public long long stamp
-    cdef public object passing
+    cdef public long long stamp, number
+    cdef public object outcome, passing
     cdef public dict requests
 
 cdef class Ordinary:

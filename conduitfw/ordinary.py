@@ -32,13 +32,16 @@ _COMPILED = not __file__.endswith(".py")  # then octets are read one by one (oct
 class Allowed:
     """What is known of one channel: the outcomes of ordinary requests by what they ask for, and of all else."""
 
-    __slots__ = ("learns", "passing", "requests", "stamp")
+    __slots__ = ("learns", "number", "outcome", "passing", "requests", "stamp")
 
     def __init__(self, channel: Channel) -> None:
         self.learns, self.stamp = channel.learns, channel.stamp
         self.passing = Outcome(Verdict.ACCEPT, True)
         self.passing.protocol = channel.protocol
         self.requests: dict[int, Outcome | None] = {}  # None: not whatever they read
+        # The last request that was ordinary, and its outcome: most often it is the next, too.
+        self.number = -1
+        self.outcome: Outcome | None = None
 
     def ask(self, channel: Channel, session: OrdinarySession, number: int) -> Outcome | None:
         """The outcome of a request (OrdinarySession.asks), asked for the first time."""
@@ -188,13 +191,17 @@ class Ordinary:
             number = session.asks(data, at, end)
             if number < 0:
                 return None
-            outcome = allowed.requests.get(number)
-            if outcome is None:
-                if number in allowed.requests:
-                    return None
-                outcome = allowed.ask(channel, session, number)
+            if number == allowed.number:
+                outcome = allowed.outcome
+            else:
+                outcome = allowed.requests.get(number)
                 if outcome is None:
-                    return None
+                    if number in allowed.requests:
+                        return None
+                    outcome = allowed.ask(channel, session, number)
+                    if outcome is None:
+                        return None
+                allowed.number, allowed.outcome = number, outcome
             session.asked(data, at, end, now)
             packed = session.pack()
             flow.held = part(data, at, end) if _COMPILED else data[at:end]  # type: ignore # noqa: F821

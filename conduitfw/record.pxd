@@ -32,7 +32,7 @@ cdef class Records:
     cdef public dict _blocks_by_source
     cpdef mark(self, Flow flow)
     @cython.locals(
-        octets=cython.uchar[::1], words=cython.uint[::1], session_size=Py_ssize_t, held_size=Py_ssize_t, at=Py_ssize_t,
+        session_size=Py_ssize_t, held_size=Py_ssize_t, at=Py_ssize_t,
         other=int, half=Py_ssize_t, room=Py_ssize_t, word=Py_ssize_t, held=bytes,
     )
     cpdef bint write_ordinary(self, Flow flow, bytes packed) except -1

@@ -433,7 +433,6 @@ class Records:
 
         `packed`: the session. False where it does not fit: nothing was written.
         """
-        octets, words, memory = self._octets, self._words, self.memory
         held = flow.held
         session_size, held_size = len(packed), len(held)
         if session_size + held_size > _INLINE:
@@ -444,32 +443,32 @@ class Records:
         room = half + _ROOM_AT
         word = half >> 2
         if _COMPILED:
-            put(octets, room, packed)  # type: ignore # noqa: F821
-            put(octets, room + session_size, held)  # type: ignore # noqa: F821
-            words[word] = flow.client_ack
-            words[word + 1] = flow.client_window
-            words[word + 2] = flow.client_stamp
-            words[word + 3] = flow.server_next
-            words[word + 4] = flow.server_window
-            words[word + 5] = flow.server_stamp
-            words[word + 6] = flow.base
-            words[word + 7] = flow.sent
-            words[word + 8] = flow.taken
-            words[word + 9] = flow.raised_from
-            words[word + 10] = flow.raised_to
-            words[word + 11] = flow.edge
+            put(self._octets, room, packed)  # type: ignore # noqa: F821
+            put(self._octets, room + session_size, held)  # type: ignore # noqa: F821
+            self._words[word] = flow.client_ack
+            self._words[word + 1] = flow.client_window
+            self._words[word + 2] = flow.client_stamp
+            self._words[word + 3] = flow.server_next
+            self._words[word + 4] = flow.server_window
+            self._words[word + 5] = flow.server_stamp
+            self._words[word + 6] = flow.base
+            self._words[word + 7] = flow.sent
+            self._words[word + 8] = flow.taken
+            self._words[word + 9] = flow.raised_from
+            self._words[word + 10] = flow.raised_to
+            self._words[word + 11] = flow.edge
             self._times[(half >> 3) + 6] = flow.last
-            words[word + 14] = session_size | held_size << 19
-            words[word + 15] = 0
+            self._words[word + 14] = session_size | held_size << 19
+            self._words[word + 15] = 0
         else:
-            memory[room : room + session_size + held_size] = packed + held
+            self.memory[room : room + session_size + held_size] = packed + held
             _HALF.pack_into(
-                memory, half, flow.client_ack, flow.client_window, flow.client_stamp, flow.server_next,
+                self.memory, half, flow.client_ack, flow.client_window, flow.client_stamp, flow.server_next,
                 flow.server_window, flow.server_stamp, flow.base, flow.sent, flow.taken, flow.raised_from,
                 flow.raised_to, flow.edge, flow.last, session_size | held_size << 19, 0,
             )  # fmt: skip
-        octets[at + 1] = flow.half = other
-        octets[at] = _USED
+        self._octets[at + 1] = flow.half = other
+        self._octets[at] = _USED
         return True
 
     def _write_seldom(self, flow: Flow) -> None:

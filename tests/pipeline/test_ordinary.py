@@ -246,7 +246,7 @@ def test_a_failure_inside_ends_the_flow_and_no_other() -> None:
 
     wire.client(read(2))
     wire.server(read_answer(2))
-    flow_of(wire).channel.ordinary.requests = None  # type: ignore[union-attr]
+    flow_of(wire).channel.ordinary = object()  # type: ignore[union-attr]
     outcome = wire.client(read(3))
     assert outcome.reason is Reason.ENGINE_ERROR and not outcome.forward
     assert wire.reset_to_server and wire.pipeline.counters["engine_errors"] == 1

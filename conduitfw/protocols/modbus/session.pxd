@@ -23,8 +23,7 @@ cdef bytes _packed(Transaction only, bint unknown)
 cdef class ModbusSession(OrdinarySession):
     cdef public object _lenient
     cdef public bint _unknown
-    cdef public list _outstanding
-    cdef public Transaction _spare
+    cdef public list _outstanding, _spare
     @cython.locals(function=int, quantity=int, first=int, most=int)
     cpdef long long asks(self, bytes data, Py_ssize_t at, Py_ssize_t end) except -2
     @cython.locals(transaction=Transaction)

@@ -112,7 +112,7 @@ class ModbusSession(OrdinarySession):
     def __init__(self, lenient: bool = False) -> None:
         self._lenient = lenient
         self._outstanding: list[Transaction] = []
-        self._spare: Transaction | None = None  # of an answered request, for the next ordinary one
+        self._spare: list[Transaction] = []  # of an answered request, for the next ordinary one: its list as well
         self._unknown = False  # midstream: answers to requests that nobody saw may come
 
     def inspect(self, data: bytes, start: int, end: int, from_client: bool) -> Unit:
@@ -234,15 +234,16 @@ class ModbusSession(OrdinarySession):
         return (number >> 8,), number & 0xFF
 
     def asked(self, data: bytes, at: int, end: int, now: float) -> None:
-        transaction = self._spare
-        if transaction is None:
+        if self._spare:
+            self._outstanding, self._spare = self._spare, self._outstanding  # which is empty: `asks` said so
+            transaction = self._outstanding[0]
+        else:
             transaction = Transaction(0, 0, 0, b"", False, now)
-        self._spare = None
+            self._outstanding.append(transaction)
         transaction.transaction_id = data[at] << 8 | data[at + 1]
         transaction.unit_id, transaction.function = data[at + 6], data[at + 7]
         transaction.expected = part(data, at + 8, at + 12) if _COMPILED else data[at + 8 : at + 12]  # type: ignore # noqa: F821
         transaction.sent = now
-        self._outstanding.append(transaction)
 
     def answers(self, data: bytes, at: int, end: int) -> bool:
         size = end - at
@@ -261,7 +262,10 @@ class ModbusSession(OrdinarySession):
         return data[at + 8] == octets and size == _ANSWER_HEAD + octets
 
     def answered(self, now: float) -> None:
-        self._spare = self._outstanding.pop()
+        if self._spare:
+            self._outstanding.pop()
+        else:
+            self._outstanding, self._spare = self._spare, self._outstanding
 
     # --------------------------------------------------------------------------------------------------
 
