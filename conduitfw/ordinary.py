@@ -1,9 +1,9 @@
 """The ordinary packet, decided at once: a request that only reads, allowed whatever it reads; its answer; a bare ACK.
 
-It is one whole unit in order, on a session where nothing unusual is under way (`Flow.ordinary`). Whatever else a packet
-may be, and wherever there is any doubt, `decide` says nothing and has changed nothing, and the stages (verdict.py)
-decide. They would decide an ordinary packet alike, and remember the same: tests/pipeline/test_ordinary.py puts
-packets of all kinds through both and compares.
+A confirmation of an answer counts as such a request. It is one whole unit in order, on a session where nothing unusual
+is under way (`Flow.ordinary`). Whatever else a packet may be, and wherever there is any doubt, `decide` says nothing
+and has changed nothing, and the stages (verdict.py) decide. They would decide an ordinary packet alike, and remember
+the same: tests/pipeline/test_ordinary.py puts packets of all kinds through both and compares.
 
 Of IPv4 only; IPv6 takes the longer way.
 """

@@ -1,8 +1,9 @@
 """What a session can say of the plainest units at once, without reading them as `Session.inspect` does.
 
-A request here is one that only reads and that conforms, while nothing is under way; its answer is the one that fits.
-Whatever else a unit may be, the answer is "no", and it is read as any other. What is said here must be what `inspect`,
-`may_go` and `commit` together say and do: tests/pipeline/test_ordinary.py holds the two against each other.
+A request here is one that conforms and only reads, or only confirms an answer, while nothing is under way; its answer
+is the one that fits. Whatever else a unit may be, the answer is "no", and it is read as any other. What is said here
+must be what `inspect`, `may_go` and `commit` together say and do: tests/pipeline/test_ordinary.py holds the two against
+each other.
 """
 
 from __future__ import annotations

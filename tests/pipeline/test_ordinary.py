@@ -170,6 +170,56 @@ def test_a_dnp3_read_and_its_answer_go_the_short_way() -> None:
     assert at_once(wire) == 76
 
 
+def dnp3_confirm(number: int, *, control: int = 0xC0, function: int = 0, more: bytes = b"") -> bytes:
+    return dnp3(bytes((0xC0 | number & 63, control | number & 15, function)) + more)
+
+
+def test_a_dnp3_confirmation_goes_the_short_way() -> None:
+    wire = rtu()
+    for number in range(2, 20):
+        wire.client(dnp3_read(number))
+        wire.server(dnp3_answer(number))
+        assert wire.client(dnp3_confirm(number)).rule is not None
+        wire.server()
+    assert at_once(wire) == 18 * 4
+    assert wire.reads[-1] == dnp3_confirm(19)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        dnp3_confirm(1, control=0xD0),  # of an unsolicited response
+        dnp3_confirm(1, control=0xE0),  # asks for a confirmation itself
+        dnp3_confirm(1, control=0x80),  # a part
+        dnp3_confirm(1, more=b"\x3c"),
+        dnp3_confirm(1, more=CLASSES),
+        dnp3_confirm(1, function=2),
+        dnp3_confirm(1, function=23),
+        dnp3_confirm(1)[:-1] + b"\0",
+        dnp3(b"\x40\xc1\x00"),  # the first of several segments
+        dnp3(b"\xc0\xc1"),
+        dnp3_confirm(1) + dnp3_read(2),
+    ],
+)
+def test_what_is_not_a_plain_dnp3_confirmation_is_left_to_the_stages(unit: bytes) -> None:
+    wire = rtu()
+    wire.client(unit)
+    assert at_once(wire) == 0
+
+
+def test_a_dnp3_confirmation_needs_a_rule() -> None:
+    """One that allows nothing with it: the short way finds no rule, and the stages deny it."""
+    wire = Wire(
+        tables(dnp3="warm_restart"), ends=(CLIENT, ip_address("10.20.0.9").packed), ports=(40000, 20000)
+    ).open()  # fmt: skip
+    wire.client(dnp3(bytes((0xC1, 0xC1, 14))))
+    wire.server(dnp3_answer(1, bytes.fromhex("3402 07 01 0500")))
+    wire.client()
+    at_once(wire)
+    assert wire.client(dnp3_confirm(1)).reason is Reason.NO_RULE
+    assert at_once(wire) == 0
+
+
 @pytest.mark.parametrize(
     "unit",
     [
@@ -205,6 +255,8 @@ def test_dnp3_at_random(seed: int) -> None:
             wire.client(dnp3_read(number, chance.choice(objects)))
         elif kind < 0.45:
             wire.client(dnp3(bytes((0xC0, 0xC0 | number & 15, chance.choice((0, 1, 2, 3, 14, 23)))) + CLASSES[:3]))
+        elif kind < 0.55:
+            wire.client(dnp3_confirm(number, control=chance.choice((0xC0, 0xC0, 0xD0))))
         elif kind < 0.8:
             unit = dnp3_answer(number - chance.choice((0, 1, 1, 2)))
             wire.server(unit if chance.random() < 0.9 else unit[: chance.randrange(1, len(unit))])

@@ -120,6 +120,21 @@ def ask(at_once: Dnp3Session, stages: Dnp3Session, frame: bytes, now: float) -> 
     assert at_once.pack() == stages.pack() == stages._packed_whole()
 
 
+@pytest.mark.parametrize("function", range(256))
+def test_of_headers_alone_only_two_are_ordinary(function: int) -> None:
+    frame = bytes(build_unconfirmed_user_data(10, 1, True, bytes((0xC3, 0xC2, function))).to_bytes())
+    assert (Dnp3Session().asks(frame, 0, len(frame)) >= 0) == (function in (0, 1))
+
+
+def test_a_confirmation_is_not_remembered() -> None:
+    sessions = Dnp3Session(), Dnp3Session()
+    ask(*sessions, read_of(2), 5.0)
+    assert tell(*sessions, answer_of(PLAIN), 6.0) == (True, True)
+    before = sessions[0].pack()
+    ask(*sessions, bytes(build_unconfirmed_user_data(10, 1, True, b"\xc3\xc2\x00").to_bytes()), 7.0)
+    assert sessions[0].pack() == before
+
+
 def tell(at_once: Dnp3Session, stages: Dnp3Session, frame: bytes, now: float) -> tuple[bool, bool]:
     """The same answer: whether it was ordinary, and whether it was read without `inspect`."""
     before = at_once.pack()

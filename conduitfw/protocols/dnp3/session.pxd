@@ -5,7 +5,8 @@ from conduitfw.protocols.dnp3 cimport link, plain
 from conduitfw.protocols.ordinary cimport OrdinarySession
 
 cdef int _WAITING, _LATE, _ANSWERED
-cdef int _ORDINARY_CONTROL, _ANSWER_CONTROL, _WHOLE_SEGMENT, _WHOLE_FRAGMENT, _READ, _RESPONSE, _UNS, _SEQUENCE
+cdef int _ORDINARY_CONTROL, _ANSWER_CONTROL, _WHOLE_SEGMENT, _WHOLE_FRAGMENT
+cdef int _CONFIRM, _READ, _RESPONSE, _UNS, _SEQUENCE
 cdef long long _RESERVED
 cdef Py_ssize_t _SHORTEST, _LONGEST, _DATA_AT, _OBJECTS_AT, _ANSWER_OBJECTS, _HEADER_SIZE, _REQUEST_SIZE, _MOST_READS
 cdef unsigned char[::1] _ROOM_OCTETS
@@ -35,7 +36,7 @@ cdef class Dnp3Session(OrdinarySession):
     @cython.locals(each=Request, spare=Request, request=Request, kept=list, owed=int)
     cpdef _remember(self, long long pair, int function, int sequence, bint carries_data, double now)
     @cython.locals(
-        each=Request, destination=cython.longlong, source=cython.longlong, user=Py_ssize_t, octets=bytes,
+        each=Request, destination=cython.longlong, source=cython.longlong, user=Py_ssize_t, octets=bytes, function=int,
     )
     cpdef long long asks(self, bytes data, Py_ssize_t at, Py_ssize_t end) except -2
     @cython.locals(

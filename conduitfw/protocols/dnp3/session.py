@@ -41,7 +41,7 @@ _COMPILED = not __file__.endswith(".py")
 _WAITING, _LATE, _ANSWERED = 0, 1, 2
 # What may go on beside others (tcp-rules.md, 6), unless it brings octets of the client's choice.
 _PLAIN = frozenset((application.CONFIRM, application.READ))
-# An ordinary read: one frame from a master, its user data unconfirmed and at least a header.
+# An ordinary read or confirmation: one frame from a master, its user data unconfirmed and at least a header.
 _ORDINARY_CONTROL = link.DIR | link.PRM | link.UNCONFIRMED_USER_DATA & 0x0F
 _SHORTEST, _LONGEST = link.HEADER_SIZE + 1 + application.REQUEST_HEADER_SIZE + 2, 64  # octets of the frame
 # An ordinary answer: one frame of an outstation.
@@ -49,7 +49,8 @@ _ANSWER_CONTROL = link.PRM | link.UNCONFIRMED_USER_DATA & 0x0F
 _ANSWER_OBJECTS = 1 + application.RESPONSE_HEADER_SIZE  # where they begin in the user data
 _WHOLE_SEGMENT = transport.FIR | transport.FIN
 _WHOLE_FRAGMENT = application.FIR | application.FIN
-_READ, _RESPONSE, _UNS, _SEQUENCE = application.READ, application.RESPONSE, application.UNS, application.SEQUENCE
+_CONFIRM, _READ, _RESPONSE = application.CONFIRM, application.READ, application.RESPONSE
+_UNS, _SEQUENCE = application.UNS, application.SEQUENCE
 _RESERVED, _DATA_AT = link.FIRST_RESERVED_ADDRESS, link.HEADER_SIZE
 _OBJECTS_AT = 1 + application.REQUEST_HEADER_SIZE
 _MOST_READS = 1024
@@ -421,7 +422,7 @@ class Dnp3Session(OrdinarySession):
     # --- ordinary units (protocols/ordinary.py) -------------------------------------------------------
 
     def asks(self, data: bytes, at: int, end: int) -> int:
-        """A READ in one frame that brings no data, while nothing waits."""
+        """A READ in one frame that brings no data, or a CONFIRM of a response, while nothing waits."""
         if end - at < _SHORTEST or end - at > _LONGEST or data[at + 3] != _ORDINARY_CONTROL:
             return -1
         if self._unknown or self._fragment is not None:
@@ -443,16 +444,22 @@ class Dnp3Session(OrdinarySession):
         octets = link.user_data(data, at, user)
         if octets[0] & _WHOLE_SEGMENT != _WHOLE_SEGMENT or octets[1] & 0xF0 != _WHOLE_FRAGMENT:
             return -1
-        if octets[2] != _READ or not _only_reads(octets):
+        function = octets[2]
+        if function == _READ:
+            if not _only_reads(octets):
+                return -1
+        elif function != _CONFIRM or user != _OBJECTS_AT:
             return -1
-        return (source << 16 | destination) << 8 | _READ
+        return (source << 16 | destination) << 8 | function
 
     def named(self, number: int) -> tuple[tuple[int, ...], int]:
         return (number >> 24, number >> 8 & 0xFFFF), number & 0xFF
 
     def asked(self, data: bytes, at: int, end: int, now: float) -> None:
+        if data[at + _DATA_AT + 2] == _CONFIRM:
+            return  # nobody answers it
         destination, source = data[at + 4] | data[at + 5] << 8, data[at + 6] | data[at + 7] << 8
-        pair, sequence = source << 16 | destination, data[at + 11] & _SEQUENCE
+        pair, sequence = source << 16 | destination, data[at + _DATA_AT + 1] & _SEQUENCE
         if len(self._requests) == 1:
             only = self._requests[0]
             if only.pair == pair and only.state == _ANSWERED:  # as `_remember` does, without another object
