@@ -29,11 +29,11 @@ bench: ## what it costs, beside the floor of NFQUEUE in the same run: a table, b
 	@tools/setup bench
 	@$(VENV)/python -m bench
 
-VM_TESTS := tests/system tests/kernel
-test-vm: ## the demo and the system tests under Debian's own kernel, in an emulated machine (no KVM needed; about an hour)
+VM_TESTS ?= tests/system tests/kernel
+test-vm: ## the demo and the system tests under Debian's own kernel, emulated, no KVM needed: some hours (VM_TESTS=... a part)
 	@tools/setup test
 	@tools/vm $(VENV)/conduitfw demo
-	@tools/vm -t 7200 $(VENV)/python -m pytest -p no:cacheprovider $(VM_TESTS)
+	@tools/vm -t 36000 $(VENV)/python -m pytest -p no:cacheprovider $(VM_TESTS)
 
 docs: ## the generated page
 	$(VENV)/python -m conduitfw.protocols.page >docs/names.md
