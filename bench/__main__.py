@@ -50,6 +50,8 @@ def main() -> None:
             say(part)
             if part == "decision":
                 found[part] = decision.compare(BUILDS, _sizes())
+                for name, tree in BUILDS.items():
+                    _by_pytest(name, tree)
             elif part == "scaling":
                 found[part] = _scaling(say)
             elif part == "engine":
@@ -74,6 +76,15 @@ def main() -> None:
         return
     for each in plots.draw(found, RESULTS):
         print(f"written: {each.relative_to(ROOT)}")
+
+
+def _by_pytest(name: str, tree: Path) -> None:
+    """The decision alone once more, by pytest-benchmark: for comparisons with other runs."""
+    path = RESULTS / f"decision-{name.replace(' ', '-')}.json"
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "bench/test_decision.py", f"--benchmark-json={path}"]
+    done = subprocess.run([sys.executable, *words], cwd=tree, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stdout[-2000:])
 
 
 def _machine() -> dict[str, Any]:

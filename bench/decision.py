@@ -138,67 +138,85 @@ def yardstick() -> float:
     return (time.perf_counter() - began) / len(keys)
 
 
-def measure(rules: int, conduits: int, flows: int, packets: int, only: str = "") -> dict[str, float]:
+class Line:
+    """Sessions of one protocol over a pipeline, opened, and what they say in turn."""
+
+    KINDS = ("request", "answer", "acknowledgement")
+
+    def __init__(self, protocol: str, rules: int, conduits: int, flows: int) -> None:
+        """`protocol`: modbus or dnp3. Raises SystemExit where the policy is not what it should be."""
+        import tempfile
+
+        from conduitfw.flow import FlowTable
+        from conduitfw.policy.compile import compile_policy
+        from conduitfw.policy.load import load_policy
+        from conduitfw.verdict import Pipeline
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "policy.yaml"
+            path.write_text(policy(rules, conduits))
+            loaded = load_policy([path])
+        if loaded.policy is None:
+            raise SystemExit("\n".join(str(problem) for problem in loaded.problems[:5]))
+        if len(loaded.policy.rules) < rules:
+            raise SystemExit(f"{len(loaded.policy.rules)} rules instead of {rules}")
+        self._modbus = protocol == "modbus"
+        memory = bytearray(FlowTable.memory_size(flows))
+        self.record = len(memory) / (flows + 1)  # bytes of a flow
+        self.pipeline = Pipeline(compile_policy(loaded.policy), FlowTable(memory, flows), lambda notice: None)
+        self._decide: Callable[..., object] = self.pipeline.decide
+        self._sessions = [Session(number, conduits, 502 if self._modbus else 20000) for number in range(flows)]
+        self._macs = {True: b"\x02\0\0\0\0\x0a", False: b"\x02\0\0\0\0\x14"}
+        for session in self._sessions:
+            for data, from_client in session.opening():
+                assert self.pipeline.decide(data, 1.0, 1 + from_client, self._macs[from_client]).forward
+
+    def packets(self, kind: str, number: int) -> list[bytes]:
+        """What each session sends next, in turn the KINDS of round `number`."""
+        if kind == "acknowledgement":
+            return [session.packet(True, 0x10) for session in self._sessions]
+        if kind == "request":
+            ask = _modbus(number, READ) if self._modbus else _dnp3_read(number)
+            return [session.request(ask) for session in self._sessions]
+        tell = _modbus(number, ANSWER) if self._modbus else _dnp3_answer(number)
+        return [session.answer(tell) for session in self._sessions]
+
+    def decide(self, packets: list[bytes], kind: str, number: int) -> None:
+        """Have all of them decided."""
+        from_client = kind != "answer"
+        decide, now, index, mac = self._decide, 2.0 + number * 0.01, 1 + from_client, self._macs[from_client]
+        for each in packets:
+            decide(each, now, index, mac, 0)
+
+    def check(self, rounds: int) -> None:
+        """That all of it was allowed, and read. Raises SystemExit."""
+        counters = self.pipeline.counters
+        if counters["denied"] or counters["held"] or counters["units"] != 2 * rounds * len(self._sessions):
+            raise SystemExit(f"not what was to be measured: {counters}")
+
+
+def measure(rules: int, conduits: int, flows: int, packets: int) -> dict[str, float]:
     """Nanoseconds of a decision by kind of packet, and of the yardstick; bytes of memory a flow."""
-    import tempfile
-
-    from conduitfw.flow import FlowTable
-    from conduitfw.policy.compile import compile_policy
-    from conduitfw.policy.load import load_policy
-    from conduitfw.verdict import Pipeline
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "policy.yaml"
-        path.write_text(policy(rules, conduits))
-        loaded = load_policy([path])
-    if loaded.policy is None:
-        raise SystemExit("\n".join(str(problem) for problem in loaded.problems[:5]))
-    if len(loaded.policy.rules) < rules:
-        raise SystemExit(f"{len(loaded.policy.rules)} rules instead of {rules}")
     found: dict[str, float] = {}
     ticks: list[float] = []
-    for protocol, port in (("modbus", 502), ("dnp3", 20000)):
-        memory = bytearray(FlowTable.memory_size(flows))
-        found["record"] = len(memory) / (flows + 1)
-        pipeline = Pipeline(compile_policy(loaded.policy), FlowTable(memory, flows), lambda notice: None)
-        sessions = [Session(number, conduits, port) for number in range(flows)]
-        macs = {True: b"\x02\0\0\0\0\x0a", False: b"\x02\0\0\0\0\x14"}
-
-        def run(
-            data: list[bytes], from_client: bool, now: float, decide: Callable[..., object] = pipeline.decide
-        ) -> float:
-            index, mac = 1 + from_client, macs[from_client]
-            began = time.perf_counter()
-            for each in data:
-                decide(each, now, index, mac, 0)
-            return (time.perf_counter() - began) / len(data)
-
-        for session in sessions:
-            for data, from_client in session.opening():
-                assert pipeline.decide(data, 1.0, 1 + from_client, macs[from_client]).forward
+    for protocol in ("modbus", "dnp3"):
+        line = Line(protocol, rules, conduits, flows)
+        found["record"] = line.record
         gc.collect()
         gc.freeze()
         gc.disable()
         times: dict[str, list[float]] = {}
         repeats = 1 + max(3, packets // flows)
         for number in range(repeats):
-            if protocol == "modbus":
-                ask, tell = (_modbus(number, READ), _modbus(number, ANSWER))
-            else:
-                ask, tell = _dnp3_read(number), _dnp3_answer(number)
-            now = 2.0 + number * 0.01
             ticks.append(yardstick())
-            for name, data, from_client in (
-                ("request", [session.request(ask) for session in sessions], True),
-                ("answer", [session.answer(tell) for session in sessions], False),
-                ("acknowledgement", [session.packet(True, 0x10) for session in sessions], True),
-            ):
-                took = run(data, from_client, now)
+            for kind in Line.KINDS:
+                data = line.packets(kind, number)
+                began = time.perf_counter()
+                line.decide(data, kind, number)
+                took = (time.perf_counter() - began) / len(data)
                 if number:  # the first request of a flow always goes through all stages
-                    times.setdefault(f"{protocol} {name}", []).append(took)
-        counters = pipeline.counters
-        if counters["denied"] or counters["held"] or counters["units"] != 2 * repeats * flows:
-            raise SystemExit(f"not what was to be measured: {counters}")
+                    times.setdefault(f"{protocol} {kind}", []).append(took)
+        line.check(repeats)
         for name, each in times.items():
             found[name] = statistics.median(each) * 1e9
         gc.enable()
