@@ -17,16 +17,26 @@ from conduitfw.demo.show import POLICY, Firewall, Stage, staged, try_row
 from tests.chaos.bench import POLICY as OF_BENCH
 from tests.chaos.bench import Bench, bench
 from tests.system.hands import until
+from tests.system.tagged import in_vlan
+from tests.system.tagged import staged as in_tags
 from tests.system.test_kill_points import Bystanders, events
 
 pytestmark = pytest.mark.system
 WORKERS = 3  # among three the demo's PLC and its outstation have two
+VLAN = 10
 HMI_6, PLC_6 = "fd00:10::11", "fd00:20::5"
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["bridge", "router"])
-def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with staged(routed=request.param) as found:
+@pytest.fixture(scope="module", params=["bridge", "router", "bridge in a VLAN"])
+def where(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def stage(where: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    tagged = where == "bridge in a VLAN"
+    zones = in_tags(tmp_path_factory.mktemp("zones"), VLAN) if tagged else staged(routed=where == "router")
+    with zones as found:
         words = ["-m", "conduitfw.demo.servers", "modbus", PLC_6, "502", str(found.folder / "six.record")]
         server = found.network.start(CELL, [sys.executable, *words])
         assert server.stdout is not None
@@ -35,8 +45,10 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
 
 
 @pytest.fixture(scope="module")
-def firewall(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Firewall:
+def firewall(where: str, stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Firewall:
     text = POLICY.read_text()
+    if where == "bridge in a VLAN":
+        text = in_vlan(text, VLAN)
     text = text.replace("      hmi-a:", f'      hmi-6: "{HMI_6}"\n      hmi-a:')
     text = text.replace("      plc-b:", f'      plc-6: {{address: "{PLC_6}", units: [1]}}\n      plc-b:')
     six = "      - {name: six, allow: modbus, clients: hmi-6, servers: plc-6, functions: read}\n"
