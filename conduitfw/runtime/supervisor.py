@@ -218,7 +218,8 @@ class Supervisor:
         if old.spare_pid:
             child.kill(old.spare_pid)
             self._leftovers.append(old.spare_pid)
-        self._control_before, self._control_next = old.control_pid, now + CONTROL_FINISHES_WITHIN
+        if old.control_pid:
+            self._control_before, self._control_next = old.control_pid, now + CONTROL_FINISHES_WITHIN
         for member in old.members:
             if member.place < len(self._pool.places):
                 place = self._pool.places[member.place]

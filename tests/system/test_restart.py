@@ -11,6 +11,7 @@ import pytest
 from conduitfw.demo.clients import adu
 from conduitfw.demo.network import FIREWALL, SCADA
 from tests.chaos.bench import HMI, PLC, POLICY, Bench, bench
+from tests.chaos.events import Tally
 from tests.chaos.load import FORBIDDEN, READ
 from tests.system.hands import connection, exactly
 from tests.system.test_kill_points import Bystanders, events
@@ -43,6 +44,21 @@ def test_sessions_go_on_as_they_were(running: Bench) -> None:
     assert [each["now"] for each in events(running, "engine-upgrade")] == [after["version"]] * 3
     assert running.forbidden() == {"plc": 0, "rtu": 0}
     assert events(running, "ruleset-restored") == []
+
+
+def test_what_is_denied_right_behind_a_restart_is_told(running: Bench) -> None:
+    """Control is there at once, also where another restart follows: else its events would be nobody's."""
+    tally = Tally(running.events)
+    tally.read()
+    before = tally.denials
+    for _ in range(3):
+        running.firewall.restart()
+        with connection(running.network.namespace(SCADA), HMI, PLC, 502) as client:
+            client.sendall(adu(FORBIDDEN, 1))
+            assert exactly(client, 9)[-2:] == b"\x86\x01"
+    running.firewall.restart()
+    tally.read()
+    assert tally.denials - before == 3
 
 
 def test_what_comes_meanwhile_waits(running: Bench) -> None:
