@@ -57,8 +57,8 @@ def measure(trees: dict[str, Path], rounds: int, progress: Progress) -> dict[str
                 _check(way, before, latency["count"] + load["count"])
                 runs[way.name].append({"latency": latency, "throughput": load})
         progress("a reload of 10,000 rules under polls")
-        reload = {way.name: reload(way, 10_000) for way in all_ways if way.firewall is not None}
-    return {"ways": {name: _digest(name, runs) for name in runs}, "memory": memory, "reload": reload}
+        reloads = {way.name: reload(way, 10_000) for way in all_ways if way.firewall is not None}
+    return {"ways": {name: _digest(name, runs) for name in runs}, "memory": memory, "reload": reloads}
 
 
 def _digest(name: str, runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
