@@ -29,8 +29,9 @@ bench: ## what it costs, beside the floor of NFQUEUE in the same run: a table, b
 	@tools/setup bench
 	@$(VENV)/python -m bench
 
-VM_TESTS ?= tests/system tests/kernel
-test-vm: ## the demo and the system tests under Debian's own kernel, emulated, no KVM needed: some hours (VM_TESTS=... a part)
+# End to end, both families and VLAN, reload, kills, the guard, boot. `VM_TESTS="tests/system tests/kernel"`: all, some hours.
+VM_TESTS ?= $(addprefix tests/system/test_,demo_rows.py stock_kernel.py reload.py guard.py boot.py)
+test-vm: ## the demo and what depends on the kernel under Debian's own, emulated, no KVM needed: about an hour
 	@tools/setup test
 	@tools/vm $(VENV)/conduitfw demo
 	@tools/vm -t 36000 $(VENV)/python -m pytest -p no:cacheprovider $(VM_TESTS)
