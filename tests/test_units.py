@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from conduitfw.kernel import nft
+from conduitfw.kernel.marks import QUEUES, WORKERS_MAX
 from conduitfw.kernel.shut import TABLE
 from conduitfw.runtime.control import DEFAULT_SOCKET, GROUP
 from conduitfw.runtime.privileges import USER
@@ -60,7 +61,8 @@ def test_the_service_is_watched_and_comes_back() -> None:
     assert settings(unit, "Type") == ["notify"]
     assert settings(unit, "Restart") == ["always"]
     assert settings(unit, "StartLimitIntervalSec") == ["0"]
-    assert int(settings(unit, "FileDescriptorStoreMax")[0]) >= 6  # what a restart leaves (runtime/handover.py, deposit)
+    # What a restart leaves (runtime/handover.py, deposit): of each worker its queues and two memories; slots; a description.
+    assert int(settings(unit, "FileDescriptorStoreMax")[0]) == WORKERS_MAX * (QUEUES + 2) + 2
     # One that waits for nft is not killed for it: its workers would die with it (tools/boot-check found it).
     assert int(settings(unit, "WatchdogSec")[0]) > nft._SECONDS
     assert settings(unit, "CapabilityBoundingSet") == ["CAP_NET_ADMIN CAP_NET_RAW"]

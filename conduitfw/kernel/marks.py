@@ -20,7 +20,7 @@ FROM_SERVER = 0x0010_0000
 # comes before enforcing (the kernel passes what rules name where no engine decides).
 QUEUE_CLOSED = 0
 QUEUE_STATIC = 1
-QUEUES = 2
+QUEUES = 2  # of each worker
 LAST_QUEUE = 65535
 DEFAULT_QUEUE_BASE = 6200  # the first queue's number
 

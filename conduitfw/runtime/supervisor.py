@@ -177,9 +177,7 @@ class Supervisor:
             self._host.install(self._policy, static=False)
             workers = self._settings.workers
             # Among other workers servers are shared out otherwise, so what is known of them has another name.
-            self._names = [("flows", "ledger")] if workers == 1 else [
-                (f"flows-{each}-of-{workers}", f"ledger-{each}-of-{workers}") for each in range(workers)
-            ]  # fmt: skip
+            self._names = [(f"flows-{each}-of-{workers}", f"ledger-{each}-of-{workers}") for each in range(workers)]
             sizes = {"slots": Shared.size(workers)}
             for flows, book in self._names:
                 sizes |= {flows: FlowTable.memory_size(self._settings.max_flows), book: ledger.SIZE}

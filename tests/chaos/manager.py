@@ -10,13 +10,15 @@ import socket
 import threading
 from pathlib import Path
 
+_UNIT = (Path(__file__).parents[2] / "systemd/conduitfw.service").read_text()
+_MOST = int(_UNIT.split("FileDescriptorStoreMax=")[1].split()[0])
 _DESCRIPTORS = 64  # of one message
 _ABOVE = 64  # so that none of them is in the way of another's place
 _FIRST = 3  # SD_LISTEN_FDS_START
 
 
 class Manager:
-    """Keeps what its service leaves with it, as systemd does with FileDescriptorStoreMax=."""
+    """Keeps what its service leaves with it, as systemd does: as many as the unit's FileDescriptorStoreMax= says."""
 
     def __init__(self, folder: Path) -> None:
         self._address = folder / "notify"
@@ -67,7 +69,7 @@ class Manager:
                 with contextlib.suppress(KeyError):
                     os.close(self._kept.pop(named["FDNAME"]))
             elif "FDSTORE" in named:
-                for descriptor in received:
+                for descriptor in received if len(self._kept) < _MOST else ():
                     self._kept[named["FDNAME"]] = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
             elif "BARRIER" not in named:
                 self._told += assignments

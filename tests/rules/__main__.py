@@ -28,7 +28,7 @@ from tests.rules.table import ENTRIES
 ROOT = Path(__file__).resolve().parents[2]
 AT_A_TIME = 2
 PATIENCE = 180.0  # seconds for the tests of one row; a mutation that makes them endless proves nothing
-_COPIED = ("conduitfw", "tests", "policies", "docs", "fuzz", "pyproject.toml")
+_COPIED = ("conduitfw", "tests", "policies", "docs", "fuzz", "systemd", "pyproject.toml")
 _PASSED, _FAILED = 0, 1  # pytest's status; any other means that the tests did not run
 
 

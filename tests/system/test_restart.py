@@ -79,7 +79,7 @@ def test_what_comes_meanwhile_waits(running: Bench) -> None:
 def test_a_policy_that_is_refused_leaves_nothing_with_the_manager(running: Bench) -> None:
     running.firewall.process.terminate()
     running.firewall.process.wait(20)
-    assert set(running.firewall.manager.kept) >= {"handover", "memory-flows", "queue-6200", "queue-6201"}
+    assert set(running.firewall.manager.kept) >= {"handover", "memory-flows-0-of-1", "queue-6200", "queue-6201"}
     running.firewall.policy.write_text(POLICY.replace("functions: read", "functions: reed"))
     try:
         with pytest.raises(OSError, match="the policy was refused"):
