@@ -685,6 +685,9 @@ class Supervisor:
         self._reply(
             self._stopping if self._stopping is not None else -1, ok=True, removed=self._settings.remove_on_exit
         )
+        while self._control_before:  # an upgrade has only just begun: somebody has to write what is told
+            self._keep_control(time.monotonic())
+            time.sleep(0.005)
         send(self._control_end, _FINISH)
         deadline = time.monotonic() + 3.0
         while self._control_pid and child.reap(self._control_pid) is None:
