@@ -173,7 +173,6 @@ cdef class NetlinkQueue:
 cdef class Waiter:
     cdef object _epoll
     cdef dict _by_descriptor
-    cdef list _queues
     cdef double _busy_poll
     cdef int _other, _descriptor
     cdef int[4] _ready

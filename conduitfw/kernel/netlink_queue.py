@@ -372,7 +372,6 @@ class Waiter:
 
         `busy_poll`: seconds for which the queues are asked again and again after a packet, before anybody sleeps.
         """
-        self._queues = list(queues)
         self._busy_poll = busy_poll
         self._epoll = select.epoll()
         self._by_descriptor = {queue.fileno(): queue for queue in queues}
@@ -408,7 +407,7 @@ class Waiter:
         now = time.monotonic()
         last = now
         while now < until and now - last < self._busy_poll:
-            for queue in self._queues:
+            for queue in self._by_descriptor.values():
                 if queue.service():
                     last = now
             now = time.monotonic()
