@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from conduitfw.kernel import marks
 from conduitfw.kernel.ruleset import BRIDGE, INET, TABLE, Method, Shape, removal
@@ -29,15 +31,7 @@ own: deque[int] = deque(maxlen=256)  # the last programs that were run here: wha
 
 def run(command: Sequence[str], text: str | None = None) -> str:
     """Run a program to its end and give what it printed. Raises OSError with what it said."""
-    try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "LC_ALL": "C", "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"},
-        )  # fmt: skip
-    except FileNotFoundError:
-        raise OSError(f"{command[0]} is not installed") from None
-    own.append(process.pid)
-    with process:
+    with start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             out, error = process.communicate(text, _SECONDS)
         except subprocess.TimeoutExpired:
@@ -47,6 +41,19 @@ def run(command: Sequence[str], text: str | None = None) -> str:
         said = (error or out).strip().splitlines()
         raise OSError(f"{' '.join(command)}: {said[0] if said else f'exit {process.returncode}'}")
     return out
+
+
+def start(command: Sequence[str], **streams: Any) -> subprocess.Popen[str]:
+    """Start a program, and wait for nothing. Raises OSError where it is not installed."""
+    try:
+        process = subprocess.Popen(
+            command, text=True, **streams,
+            env={**os.environ, "LC_ALL": "C", "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"},
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise OSError(f"{command[0]} is not installed") from None
+    own.append(process.pid)
+    return process
 
 
 def load(text: str) -> None:
@@ -98,6 +105,15 @@ def remove(shape: Shape) -> None:
 def listing(family: str) -> str:
     """The table as the kernel has it, without its counts. Raises OSError where there is none."""
     return run(["nft", "-s", "list", "table", family, TABLE])
+
+
+def sets(family: str) -> set[tuple[str, str]]:
+    """Kind and name of every set and map in the table; empty where there is none."""
+    try:
+        listed = run(["nft", "-t", "list", "table", family, TABLE])
+    except OSError:
+        return set()
+    return set(re.findall(r"^\t(set|map) (\S+) \{", listed, re.MULTILINE))
 
 
 def mark_rules_stand(shape: Shape) -> bool:

@@ -3,16 +3,19 @@
 One table, `conduitfw`, of the bridge family on a bridge and of inet on a router, and nothing outside of it.
 Base chains are never deleted (that would drop every packet that waits in any queue): the text makes sure
 that all is there, empties it, and fills it again, in one transaction. Cost does not grow with rules: they
-are elements of sets and maps.
+are elements of sets and maps. Those whose size goes with the policy's are constant, and their names say so
+(sets.py): they can be brought in before the rules that ask for them, in pieces, and stay where the next
+policy has the same.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable, Iterator
 
 from conduitfw.kernel import machine, marks
 from conduitfw.kernel.elements import hex_range, indent, listed
-from conduitfw.kernel.sets import containers, ports_of
+from conduitfw.kernel.sets import Container, containers, ports_of
 from conduitfw.kernel.shape import BRIDGE, INET, Method, Shape
 from conduitfw.policy.model import Policy
 
@@ -23,8 +26,11 @@ STATIC_RATE, STATIC_BURST = 4000, 512
 # Of what a source may have queued, one flow has at most a part: what floods in one session leaves room for the others.
 STATIC_FLOW_RATE, STATIC_FLOW_BURST = 3000, 384
 
+PIECE = 250  # elements at once: the kernel lets nobody else run on that core meanwhile, a third of a millisecond
+_TARGETS = ("inspect_closed", "inspect_static", "inspect_watched")  # chains that the maps' elements go to
 _SEED = 0x636677  # of the workers' shares: always the same, so that a reload leaves each server where it is
 _TAGS = "{ 8021q, 8021ad, 0x9100 }"
+_ASKED = re.compile(r"@(\w+)")
 _ASKS = re.compile(r"(?<!!= )(?<!update )@(\w+)")  # of a rule: the sets in which it wants to find a packet
 _IPV6 = "meta protocol ip6"  # said first: what nft would say by itself does not hold for a tagged frame
 
@@ -49,35 +55,88 @@ COUNTERS = {
 
 
 def render(policy: Policy, shape: Shape, *, static: bool = False, per_source: int = 0) -> str:
-    """The ruleset as text for `nft -f`. With `static`, no engine is needed for conduits that fail static.
+    """The whole ruleset as text for `nft -f` (`Ruleset`)."""
+    return Ruleset(policy, shape, static=static, per_source=per_source).text()
+
+
+class Ruleset:
+    """What a policy is to the kernel. With `static`, no engine is needed for conduits that fail static.
 
     `per_source`: packets per second that one source may have queued; 0: no limit.
     """
-    text = _Text(policy, shape, static, per_source)
-    tables = [(shape.family, text.table())]
-    if shape.family == BRIDGE:
-        tables.append((INET, text.routed_table()))
-    head = [
-        f"# conduitfw: {_comment(policy.site)} {_comment(policy.revision)}, sha256 {policy.digest[:12]}",
-        f"# {len(policy.conduits)} conduits, {len(policy.rules)} rules"
-        + (", without an engine for conduits that fail static" if static else ""),
-        "",
-    ]
-    for family, (skeleton, flushed, body) in tables:
-        head += [
-            "# What may be there already stays (base chains above all), and is emptied:",
-            f"table {family} {TABLE} {{",
-            *skeleton,
-            "}",
-            f"flush table {family} {TABLE}",
-            *(f"flush {kind} {family} {TABLE} {name}" for kind, name in flushed),
-            "",
-            f"table {family} {TABLE} {{",
-            *body,
-            "}",
+
+    def __init__(self, policy: Policy, shape: Shape, *, static: bool = False, per_source: int = 0) -> None:
+        self._text = _Text(policy, shape, static, per_source)
+        self._family = shape.family
+        self._head = [
+            f"# conduitfw: {_comment(policy.site)} {_comment(policy.revision)}, sha256 {policy.digest[:12]}",
+            f"# {len(policy.conduits)} conduits, {len(policy.rules)} rules"
+            + (", without an engine for conduits that fail static" if static else ""),
             "",
         ]
-    return "\n".join(head)
+        containers = self._text.containers
+        self.sets = frozenset((each.kind, each.name) for each in containers)
+        self.constant = frozenset(each.name for each in containers if each.word)
+
+    def text(self, held: Collection[str] = (), stale: Iterable[tuple[str, str]] = ()) -> str:
+        """For `nft -f`: all of it, in one transaction.
+
+        `held`: names of constant sets that stand in the kernel with all their elements: they stay.
+
+        `stale`: kind and name of what stands there and is asked for no more: it goes.
+        """
+        tables = [(self._family, self._text.table(held))]
+        if self._family == BRIDGE:
+            tables.append((INET, self._text.routed_table()))
+        lines = [*self._head]
+        for family, (skeleton, flushed, body) in tables:
+            lines += [
+                "# What may be there already stays (base chains above all), and is emptied:",
+                f"table {family} {TABLE} {{",
+                *skeleton,
+                "}",
+                f"flush table {family} {TABLE}",
+                *(f"flush {kind} {family} {TABLE} {name}" for kind, name in flushed),
+                "",
+                f"table {family} {TABLE} {{",
+                *body,
+                "}",
+                "",
+            ]
+        lines += [f"delete {kind} {self._family} {TABLE} {name}" for kind, name in sorted(stale)]
+        return "\n".join(lines) + ("\n" if stale else "")
+
+    def large(self) -> frozenset[str]:
+        """Names of the constant sets that are worth bringing in ahead: the others cost no packet anything."""
+        return frozenset(each.name for each in self._text.containers if each.word and len(each.elements) > PIECE)
+
+    def pieces(self, names: Collection[str]) -> Iterator[str]:
+        """The constant sets of these names as texts for `nft -f`, at most PIECE elements each."""
+        for each in self._text.containers:
+            if each.name in names:
+                for at in range(0, len(each.elements), PIECE):
+                    yield self._piece(each, each.elements[at : at + PIECE])
+
+    def trials(self) -> Iterator[str]:
+        """Texts for `nft -c` that hold all of it between them, none of which the kernel has long to do with."""
+        large = self.large()
+        yield from self.pieces(large)
+        yield self._with_empty(large)
+
+    def _with_empty(self, names: Collection[str]) -> str:
+        declared = [line for each in self._text.containers if each.name in names for line in self._declared(each, [])]
+        return "\n".join([f"table {self._family} {TABLE} {{", *indent(declared), "}", self.text(held=names)])
+
+    def _piece(self, container: Container, elements: list[str]) -> str:
+        targets = [f"chain {name} {{}}" for name in _TARGETS] if container.kind == "map" else []
+        lines = [*targets, *self._declared(container, elements)]
+        return "\n".join([f"table {self._family} {TABLE} {{", *indent(lines), "}", ""])
+
+    @staticmethod
+    def _declared(container: Container, elements: list[str]) -> list[str]:
+        return [
+            f"{container.kind} {container.name} {{", *indent(container.spec), *indent(listed(elements)), "}"
+        ]  # fmt: skip
 
 
 def per_flow(per_source: int) -> int:
@@ -102,21 +161,23 @@ class _Text:
         self._policy = policy
         self._per_source = per_source
         self._shape = shape
-        self._containers = containers(policy, shape, static)
-        self._empty = {each.name for each in self._containers if not each.elements}
+        self.containers = containers(policy, shape, static)
+        self._empty = {each.asked for each in self.containers if not each.elements}
+        self._names = {each.asked: each.name for each in self.containers}
         self._bridge = shape.family == BRIDGE
         self._ports = ports_of(policy)
 
     # --- tables: skeleton, what has to be flushed, and the whole ---------------------------------------
 
-    def table(self) -> tuple[list[str], list[tuple[str, str]], list[str]]:
+    def table(self, held: Collection[str]) -> tuple[list[str], list[tuple[str, str]], list[str]]:
         skeleton: list[str] = []
-        for each in self._containers:
+        brought = [each for each in self.containers if each.name not in held]
+        for each in brought:
             skeleton += [f"{each.kind} {each.name} {{", *indent(each.spec), "}"]
         body: list[str] = []
         for name, meaning in COUNTERS.items():
             body.append(f'counter {name} {{ comment "{meaning}"; }}')
-        for each in self._containers:
+        for each in brought:
             body += ["", f"# {each.comment}", f"{each.kind} {each.name} {{", *indent(each.spec)]
             body += [*indent(listed(each.elements)), "}"]
         hooks = dict(self._hooks())
@@ -125,12 +186,15 @@ class _Text:
         for name, hook in hooks.items():
             skeleton += [f"chain {name} {{", f"\t{hook}", "}"]
         for name, comment, rules in chains:
-            needed = [rule for rule in rules if not self._never_matches(rule)]
+            needed = [_ASKED.sub(self._by_name, rule) for rule in rules if not self._never_matches(rule)]
             body += ["", f"# {comment}", f"chain {name} {{", *indent(needed), "}"]
         if not self._bridge:
             skeleton += machine.skeleton()
             body += machine.chains(self._shape)
-        return indent(skeleton), [(each.kind, each.name) for each in self._containers], indent(body)
+        return indent(skeleton), [(each.kind, each.name) for each in brought], indent(body)
+
+    def _by_name(self, asked: re.Match[str]) -> str:
+        return "@" + self._names.get(asked[1], asked[1])
 
     def _never_matches(self, rule: str) -> bool:
         """Whether it asks for what is in an empty set. Every packet would pay for the answer."""
@@ -445,4 +509,4 @@ class _Text:
         ]
 
 
-__all__ = ["BRIDGE", "COUNTERS", "INET", "TABLE", "Method", "Shape", "per_flow", "removal", "render"]
+__all__ = ["BRIDGE", "COUNTERS", "INET", "TABLE", "Method", "Ruleset", "Shape", "per_flow", "removal", "render"]

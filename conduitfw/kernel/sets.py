@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from ipaddress import collapse_addresses
 from typing import Any, NamedTuple
 
@@ -19,6 +20,18 @@ class Container(NamedTuple):
     spec: list[str]  # the lines that say what is in it
     elements: list[str]
     comment: str
+    word: str = ""  # of a constant one: by which rules ask for it; what its name adds says what is in it
+
+    @property
+    def asked(self) -> str:
+        """By which rules ask for it."""
+        return self.word or self.name
+
+
+def _constant(kind: str, word: str, spec: list[str], elements: list[str], comment: str) -> Container:
+    """One whose name stands for its elements, whatever the policy: it can be there before any rule asks for it."""
+    said = "\n".join((kind, *spec, *sorted(elements)))
+    return Container(kind, f"{word}_{hashlib.sha256(said.encode()).hexdigest()[:12]}", spec, elements, comment, word)
 
 
 def containers(policy: Policy, shape: Shape, static: bool) -> list[Container]:
@@ -106,7 +119,7 @@ class _Sets:
                 ("set", "pinged", pair, self._pinged(version), "Client . server: who may ping whom"),
                 ("set", "watched", pair, self._watched(version), "The two sides of conduits that are only monitored"),
             ):  # fmt: skip
-                found.append(Container(kind, f"{name}{version}", spec, elements, comment))
+                found.append(_constant(kind, f"{name}{version}", spec, elements, comment))
         return found
 
     def _bridge_sets(self) -> list[Container]:

@@ -11,7 +11,7 @@ import hashlib
 import re
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from conduitfw.kernel import nft
 from conduitfw.kernel.shape import BRIDGE, INET, Method, Shape
@@ -42,9 +42,12 @@ class Watch:
         """Something to read there means that something has changed."""
         return self._socket.fileno()
 
-    def begin(self) -> None:
-        """A load of ours begins: what was changed before it does not matter any more."""
-        self._authors()
+    def begin(self) -> bool:
+        """A load of ours begins. False where somebody else may have changed something since all was known to be well.
+
+        Where process ids are others to the kernel (a container), somebody else may always have.
+        """
+        return self._suspect is None and all(pid in nft.own for _, pid in self._authors())
 
     def remember(self) -> bool:
         """What stands there now is what should: called after each load of ours.
@@ -57,9 +60,14 @@ class Watch:
         ours = any(pid in nft.own for _, pid in authors)
         return not ours or all(pid in nft.own for _, pid in authors)
 
-    def changed(self) -> str | None:
-        """Who changed something in nftables since all was last known to be well; None: nobody did."""
+    def changed(self, ours: Collection[int] = ()) -> str | None:
+        """Who changed something in nftables since all was last known to be well; None: nobody did.
+
+        `ours`: ids of processes whose changes are no news.
+        """
         for name, pid in self._authors():
+            if pid in ours:
+                continue
             self._suspect = f"{name} (process {pid})" if name else self._suspect or "somebody"
         return self._suspect
 
@@ -87,7 +95,10 @@ class Watch:
 
 
 def fingerprint(shape: Shape) -> bytes:
-    """Of our tables as the kernel lists them, without counts; elements of a set may stand in any order."""
+    """Of our tables as the kernel lists them, without counts and without sets that decide nothing.
+
+    Elements of a set may stand in any order.
+    """
     digest = hashlib.sha256()
     for family in (shape.family, INET) if shape.family == BRIDGE else (shape.family,):
         try:
@@ -100,18 +111,23 @@ def fingerprint(shape: Shape) -> bytes:
 
 
 def _parts(listed: str) -> Iterator[str]:
-    """Lines, but each set or map as one line of its sorted words."""
+    """Lines, but each set or map as one line of its sorted words, and those that no rule asks not at all."""
+    asked = set(re.findall(r"@(\w+)", listed))
     inside: list[str] = []
     for line in listed.splitlines():
-        if inside or re.match(r"\t(set|map) ", line):
+        begins = re.match(r"\t(?:set|map) (\S+) ", line)
+        if inside or begins:
+            if begins:
+                name = begins[1]
             inside.append(line)
             if line == "\t}":
                 text = " ".join(inside)
                 if "flags dynamic" in text:  # its elements come and go with packets
                     text = re.sub(r"elements = \{[^}]*\}", "", text)
-                yield " ".join(sorted(re.split(r"[\s,]+", text)))
+                if name in asked:
+                    yield " ".join(sorted(re.split(r"[\s,]+", text)))
                 inside = []
-        else:
+        elif line:
             yield line
 
 

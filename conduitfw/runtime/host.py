@@ -13,7 +13,8 @@ from conduitfw.kernel.bridges import find_bridge, ports_of
 from conduitfw.kernel.emit import BridgeEmitter, RouterEmitter
 from conduitfw.kernel.guard import Guard
 from conduitfw.kernel.netlink_queue import NetlinkQueue
-from conduitfw.kernel.ruleset import BRIDGE, INET, Method, Shape, removal, render
+from conduitfw.kernel.ruleset import BRIDGE, INET, Method, Ruleset, Shape, removal, render
+from conduitfw.kernel.staging import Staging
 from conduitfw.kernel.watch import Watch
 from conduitfw.policy.load import load_policy
 from conduitfw.policy.model import Policy
@@ -51,6 +52,10 @@ class KernelHost:
         self._booted = False
         self._guard = Guard()
         self._watch: Watch | None = None
+        self._ruleset: tuple[Policy, bool, int, Ruleset] | None = None  # made to be installed, and of what
+        self._held: frozenset[str] = frozenset()  # constant sets that stand in the kernel as they should
+        self._there: frozenset[tuple[str, str]] = frozenset()  # all sets that we have brought
+        self._staging: Staging | None = None
 
     @property
     def shape(self) -> Shape:
@@ -83,7 +88,8 @@ class KernelHost:
             return Trial(problems=problems)
         problems += [{"severity": "warning", "message": message} for message in self._missing_ports(policy)]
         try:
-            nft.check(render(policy, self.shape))
+            for text in Ruleset(policy, self.shape).trials():
+                nft.check(text)
             closed = render(policy, replace(self.shape, method=Method.NONE))
         except OSError as error:
             problems.append({"severity": "error", "message": f"the kernel's part of the policy is refused: {error}"})
@@ -125,6 +131,17 @@ class KernelHost:
             for place, number in enumerate(self._numbers)
         ]
 
+    def stage(self, policy: Policy, *, static: bool, per_source: int = 0) -> Staging:
+        """What `install` will ask for and takes long to bring: to be stepped by the caller before it installs.
+
+        Where it is not, or something else was installed meanwhile, nothing is lost: `install` brings what is missing.
+        """
+        ruleset = self._made(policy, static, per_source)
+        names = ruleset.large() - self._held
+        self._staging = Staging(names, ruleset.pieces(names))
+        self._there |= {each for each in ruleset.sets if each[1] in names}
+        return self._staging
+
     def install(self, policy: Policy, *, static: bool, per_source: int = 0) -> None:
         """Load the ruleset in one transaction; raises OSError. `static`: no engine for fail-static conduits.
 
@@ -132,20 +149,44 @@ class KernelHost:
         """
         if self._watch is None:
             self._watch = Watch(self.shape)
+        ruleset = self._made(policy, static, per_source)
+        held = self._held
+        if self._staging is not None and self._staging.done:
+            held |= self._staging.names
+        # What is being staged for another ruleset is none of this one's, and goes.
+        self._ruleset = self._staging = None
         for _ in range(_LOADS):  # until nobody else changes something at the same time
-            self._watch.begin()
-            self._load(policy, static=static, per_source=per_source)
+            # What somebody else may have touched is brought anew.
+            self._load(ruleset, held & ruleset.constant if self._watch.begin() else frozenset())
+            self._guard.stand(policy, self.shape)
+            self._held, self._there = ruleset.constant, ruleset.sets
             if self._watch.remember():
                 return
+            held = self._held = frozenset()
 
-    def _load(self, policy: Policy, *, static: bool, per_source: int) -> None:
-        nft.install(render(policy, self.shape, static=static, per_source=per_source), self.shape)
+    def _made(self, policy: Policy, static: bool, per_source: int) -> Ruleset:
+        key = policy, static, per_source
+        if self._ruleset is None or self._ruleset[:3] != key:
+            self._ruleset = *key, Ruleset(policy, self.shape, static=static, per_source=per_source)
+        return self._ruleset[3]
+
+    def _load(self, ruleset: Ruleset, held: frozenset[str]) -> None:
+        if not held or not self._build_on(ruleset, held):
+            self._held = frozenset()
+            nft.install(ruleset.text(stale=nft.sets(self.shape.family) - ruleset.sets), self.shape)
         if not self._booted:
             # What was shut at boot is the policy's now. Taking a base chain out drops what waits in every queue of the
             # machine: nothing does yet.
             nft.load(shut.removal())
             self._booted = True
-        self._guard.stand(policy, self.shape)
+
+    def _build_on(self, ruleset: Ruleset, held: frozenset[str]) -> bool:
+        """Load it around what stands there; False where that is not what we think, and nothing was changed."""
+        try:
+            nft.install(ruleset.text(held, self._there - ruleset.sets), self.shape)
+        except OSError:
+            return False
+        return True
 
     def watched(self) -> int:
         """A descriptor: something to read there means that something has changed in nftables."""
@@ -156,7 +197,7 @@ class KernelHost:
         """What of ours somebody has changed, and who; None where all stands as it was loaded."""
         assert self._watch is not None
         revived = self._guard.revive()
-        who = self._watch.changed()
+        who = self._watch.changed(self._staging.pids if self._staging is not None else ())
         if revived:
             return "the guard", who or "somebody"
         if who is None and (self.shape.method is Method.STATEMENT or not self._bridge or nft.calls_on()):

@@ -1,8 +1,9 @@
 """A reload, step by step, beside the supervisor's other work (docs/decisions/0004-reload.md).
 
-checking: a candidate process reads the files; preparing: heirs are forked with the new tables;
-exchanging: the ruleset is in the kernel, and one worker after the other finishes its packet and leaves
-its place to its heir. Until the ruleset is loaded, whatever goes wrong leaves everything as it was.
+checking: a candidate process reads the files; preparing: heirs are forked with the new tables, and what
+the new ruleset asks for and takes long is brought into the kernel; exchanging: the ruleset is in the
+kernel, and one worker after the other finishes its packet and leaves its place to its heir. Until the
+ruleset is loaded, whatever goes wrong leaves everything as it was.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from conduitfw.kernel.staging import Staging
 from conduitfw.policy.compile import Tables, compile_policy
 from conduitfw.policy.load import no_collections
 from conduitfw.policy.model import Policy
@@ -40,11 +42,14 @@ class Reload:
         paths: Sequence[str],
         examine: Examine,
         pool: Pool,
+        stage: Callable[[Policy], Staging],
         install: Callable[[Policy], None],
         in_force: Policy,
         ready: Trial | None = None,
     ) -> None:
-        """`install` loads a policy's ruleset in one transaction, and raises OSError where the kernel refuses it.
+        """`stage` begins to bring what a policy's ruleset needs (kernel/staging.py), which `install` builds on.
+
+        `install` loads a policy's ruleset in one transaction, and raises OSError where the kernel refuses it.
 
         `ready`: a policy that was in force before, so it is not read and checked again.
         """
@@ -55,7 +60,8 @@ class Reload:
         self.phase = Phase.CHECKING
         self._candidate = None if ready is not None else Candidate(paths, examine, in_force)
         self._pool = pool
-        self._install = install
+        self._stage, self._install = stage, install
+        self._staging: Staging | None = None
         self._tables: Tables | None = None
         self._problems: list[dict[str, Any]] = []
         self._deadline = 0.0
@@ -87,16 +93,18 @@ class Reload:
         with no_collections():  # what is there now is kept, and a fork takes it out of the collector's sight
             self._tables = compile_policy(trial.policy)
             self._pool.prepare(self._tables, now)
+            self._staging = self._stage(trial.policy)
         self.phase, self._deadline = Phase.PREPARING, now + PREPARE_WITHIN
         return None
 
     def _exchange(self, now: float) -> dict[str, Any] | None:
-        assert self.policy is not None and self._tables is not None
-        prepared = self._pool.prepared()
+        assert self.policy is not None and self._tables is not None and self._staging is not None
+        prepared, staged = self._pool.prepared(), self._staging.step()
         if prepared is None or (not prepared and now > self._deadline):
             return self._give_up("a worker with the new policy could not start; nothing was changed")
-        if not prepared:
+        if not prepared or (not staged and now < self._deadline):
             return None
+        self._staging.cancel()  # where it is late
         try:
             self._install(self.policy)
         except OSError as error:
@@ -122,4 +130,6 @@ class Reload:
 
     def _give_up(self, error: str) -> dict[str, Any]:
         self._pool.cancel()
+        if self._staging is not None:
+            self._staging.cancel()
         return {"ok": False, "problems": self._problems, "error": error}

@@ -21,6 +21,7 @@ import msgspec
 from conduitfw import __version__, build
 from conduitfw.flow import FlowTable
 from conduitfw.kernel.netlink_queue import TRANSPORT, NetlinkQueue
+from conduitfw.kernel.staging import Staging
 from conduitfw.policy import ledger
 from conduitfw.policy.compile import Tables, compile_policy
 from conduitfw.policy.model import Policy
@@ -64,6 +65,9 @@ class Host(Protocol):
 
     def adopt(self, guard: tuple[int, int]) -> None:
         """Take it, before anything is installed."""
+
+    def stage(self, policy: Policy, *, static: bool, per_source: int = 0) -> Staging:
+        """What of a ruleset can be brought before it is installed, and takes long."""
 
     def install(self, policy: Policy, *, static: bool, per_source: int = 0) -> None:
         """Load the ruleset in one transaction; raises OSError. `static`: no engine for fail-static conduits.
@@ -554,10 +558,13 @@ class Supervisor:
         self._manager.reloading()
         self._reload_request, self._reload_by = request, by
 
+        def stage(policy: Policy) -> Staging:
+            return self._host.stage(policy, static=self._static, per_source=self._load.per_source)
+
         def install(policy: Policy) -> None:
             self._host.install(policy, static=self._static, per_source=self._load.per_source)
 
-        self._reload = Reload(paths, examine or self._examine, self._pool, install, self._policy, ready)
+        self._reload = Reload(paths, examine or self._examine, self._pool, stage, install, self._policy, ready)
 
     def _step_reload(self, reload: Reload, now: float) -> None:
         answer = reload.step(now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -40,9 +41,9 @@ def guard_owner(firewall: Firewall) -> int:
 def test_what_somebody_changes_is_put_right_and_told(stage: Stage, start: Start) -> None:
     firewall = start(WITHOUT_TESTS)
     before = nft(stage, "-s list table bridge conduitfw")
-    for number, command in enumerate(
-        ("flush ruleset", "add element bridge conduitfw opened4 { 10.20.0.0/24 . 10.10.0.0/24 . tcp . 0-65535 }")
-    ):
+    (name,) = set(re.findall(r"@(inspected_hosts4_\w+)", before))
+    element = f"add element bridge conduitfw {name} {{ 10.20.0.5 . 10.10.0.11 . tcp . 80 : accept }}"
+    for number, command in enumerate(("flush ruleset", element)):
         nft(stage, command)
         began = time.monotonic()
         while len(told(firewall)) <= number:

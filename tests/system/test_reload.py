@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -97,6 +98,32 @@ def test_while_one_waits_to_be_confirmed_no_other_is_taken(stage: Stage, kept: F
     assert kept.command("rollback").returncode == 0
     assert digest(kept) == before
     assert not answered(stage, MODBUS_WRITE)
+
+
+def test_a_large_policy_comes_in_pieces_and_goes_at_once(stage: Stage, kept: Firewall, tmp_path: Path) -> None:
+    """Its sets are brought before the rules that ask for them; polls go on, and nobody takes it for somebody else's."""
+    large, path = tmp_path / "large.yaml", tmp_path / "policy.yaml"
+    rules = (
+        f"      - {{name: web {n}, allow: tcp, clients: 10.10.0.{n % 200 + 20}, servers: 10.20.0.{n // 200 + 100}, "
+        "port: 80}\n"
+        for n in range(800)
+    )
+    large.write_text(WIDER + "".join(rules))
+
+    def sets() -> dict[str, str]:
+        """Words of the sets that are named by what is in them, and those names."""
+        listed = stage.network.run("fw", ["nft", "-t", "list", "table", "bridge", "conduitfw"]).stdout
+        return dict(re.findall(r"\t(?:set|map) (\w+)_([0-9a-f]{12}) \{", listed))
+
+    before = sets()
+    assert kept.command("reload", str(large)).returncode == 0
+    assert answered(stage, MODBUS_WRITE)
+    assert {word for word, name in sets().items() if before[word] != name} == {"opened_hosts4"}
+    assert kept.command("reload", str(path)).returncode == 0
+    assert sets() == before
+    assert not answered(stage, MODBUS_WRITE)
+    assert answered(stage, MODBUS_READ)
+    assert said(kept, "ruleset-restored") == said(kept, "ruleset-failed") == []
 
 
 def test_a_confirmed_policy_stays(stage: Stage, kept: Firewall, wider: Path, tmp_path: Path) -> None:
