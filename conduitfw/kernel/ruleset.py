@@ -265,7 +265,16 @@ class _Text:
                 if self._ports
                 else []
             ),
+            *self._on_a_side(),
             ("prerouting", "Who may speak on which side", [hooks["prerouting"], *self._prerouting()]),
+            ("addressed4", "By address: what the policy names", self._addressed(4)),
+            ("addressed6", "The same of IPv6", self._addressed(6)),
+            ("addressed", "Whatever it is; what nobody names is dropped", self._of_all()),
+            *(
+                [("between", "From a port of one zone to one of another, as most are", self._between())]
+                if self._joins
+                else []
+            ),
             ("forward", "What the policy names; everything else is dropped", [hooks["forward"], *self._forward()]),
             ("postrouting", "What had to be decided and was not", [hooks["postrouting"], *self._postrouting()]),
         ]
@@ -363,50 +372,70 @@ class _Text:
             lines.append("iifname != @ports accept")
         if self._bridge:
             lines += self._tags()
-        side = "iifname . meta mark" if self._bridge else "iifname"
-        if self._ports:
-            if self._bridge:
-                lines += [
-                    "# 0.0.0.0, :: and fe80::/10 belong on every side: probes, and neighbour discovery.",
-                    "meta protocol arp arp saddr ip != 0.0.0.0 "
-                    f"{side} . arp saddr ip != @sides4 counter name wrong_side drop",
-                ]
+        lines.append(f"meta protocol vmap {{ {', '.join(f'{name} : goto {name}_side' for name in self._protocols)} }}")
+        if self._bridge:
             lines += [
-                f"ip saddr != 0.0.0.0 {side} . ip saddr != @sides4 counter name wrong_side drop",
-                f"ip6 saddr != {{ ::, fe80::/10 }} {side} . ip6 saddr != @sides6 counter name wrong_side drop",
-            ]
-            if self._bridge:
-                lines += self._neighbour_answers()
-        to_own_side = (f"{side} . ip daddr != @sides4 ", f"{side} . ip6 daddr != @sides6 ") if self._ports else ("", "")
-        lines += [
-            "# Before anybody puts them together.",
-            f"ip frag-off & 0x3fff != 0 {to_own_side[0]}ip saddr . ip daddr != @watched4 counter name fragment drop",
-            f"{_IPV6} exthdr frag exists {to_own_side[1]}ip6 saddr . ip6 daddr != @watched6 counter name fragment drop",
-        ]
-        if self._shape.tracking:
-            lines += [
-                "# Inspected sessions are not tracked: the engine's own answers would look invalid.",
-                "meta l4proto . th dport @untracked notrack",
-                "meta l4proto . th sport @untracked notrack",
+                f"{self._narrow}meta protocol {_TAGS} counter name tagged drop",
+                f"{self._narrow}counter name ethertype drop",
             ]
         return lines
+
+    @property
+    def _protocols(self) -> tuple[str, ...]:
+        return ("ip", "ip6", "arp") if self._bridge else ("ip", "ip6")
+
+    def _on_a_side(self) -> list[tuple[str, str, list[str]]]:
+        """By protocol: addresses that do not belong where they come from, and what nobody can inspect."""
+        side = "iifname . meta mark" if self._bridge else "iifname"
+        chains: dict[str, list[str]] = {name: [] for name in self._protocols}
+        if self._ports:
+            wrong = "counter name wrong_side drop"
+            chains["ip"].append(f"ip saddr != 0.0.0.0 {side} . ip saddr != @sides4 {wrong}")
+            chains["ip6"].append(f"ip6 saddr != {{ ::, fe80::/10 }} {side} . ip6 saddr != @sides6 {wrong}")
+            if self._bridge:
+                chains["ip6"] += self._neighbour_answers()
+                chains["arp"].append(
+                    f"meta protocol arp arp saddr ip != 0.0.0.0 {side} . arp saddr ip != @sides4 {wrong}"
+                )
+        to_own_side = (f"{side} . ip daddr != @sides4 ", f"{side} . ip6 daddr != @sides6 ") if self._ports else ("", "")
+        before = "# Before anybody puts them together."
+        fragment = "counter name fragment drop"
+        chains["ip"] += [
+            before, f"ip frag-off & 0x3fff != 0 {to_own_side[0]}ip saddr . ip daddr != @watched4 {fragment}"
+        ]  # fmt: skip
+        chains["ip6"] += [
+            before, f"{_IPV6} exthdr frag exists {to_own_side[1]}ip6 saddr . ip6 daddr != @watched6 {fragment}"
+        ]  # fmt: skip
+        if self._shape.tracking:
+            for name in ("ip", "ip6"):
+                chains[name] += [
+                    "# Inspected sessions are not tracked: the engine's own answers would look invalid.",
+                    "meta l4proto . th dport @untracked notrack",
+                    "meta l4proto . th sport @untracked notrack",
+                ]
+        # 0.0.0.0, :: and fe80::/10 belong on every side: probes, and neighbour discovery.
+        return [
+            (f"{name}_side", "Addresses that do not belong where they come from", each) for name, each in chains.items()
+        ]
 
     def _tags(self) -> list[str]:
         """The VLAN id into the mark, and what has no business in a VLAN that it names.
 
         The kernel takes the outer tag off before any chain: `ether type` still tells it, `meta protocol` what is in it.
         """
-        narrow = "" if "wide" in self._empty else "iifname != @wide "  # what stays in a zone may be anything
         return [
             "# From here on, all of a packet's mark is ours.",
             "meta mark set 0",
             "ether type 8021q meta mark set iifname . vlan id map @vlans",
             "# A tag that nobody named would carry a packet around the rules for addresses.",
-            f"{narrow}ether type {_TAGS} meta mark 0 counter name tagged drop",
-            f"{narrow}meta protocol {_TAGS} counter name tagged drop",
-            *([f"{narrow}iifname . meta mark != @tags counter name tagged drop"] if self._ports else []),
-            f"{narrow}meta protocol != {{ ip, ip6, arp }} counter name ethertype drop",
+            f"{self._narrow}ether type {_TAGS} meta mark 0 counter name tagged drop",
+            *([f"{self._narrow}iifname . meta mark != @tags counter name tagged drop"] if self._ports else []),
         ]
+
+    @property
+    def _narrow(self) -> str:
+        """What stays in a zone may be anything."""
+        return "" if "wide" in self._empty else "iifname != @wide "
 
     def _neighbour_answers(self) -> list[str]:
         """A neighbour advertisement speaks for its target, which stands 8 bytes behind the ICMPv6 header's start."""
@@ -450,56 +479,85 @@ class _Text:
             lines.append("meta mark set 0")
         return lines
 
+    @property
+    def _joins(self) -> bool:
+        """Whether there are ports between which the policy lets anything pass."""
+        return self._bridge and "joined" not in self._empty
+
     def _forward(self) -> list[str]:
         lines: list[str] = []
+        if self._joins:
+            lines.append("iifname . oifname @joined goto between")
         if self._ports:
             lines += ["iifname != @ports oifname != @ports accept", "iifname != @ports jump strangers"]
-        if self._bridge:
-            passed = self._marked(marks.PASSED)
-            ways = ("iifname", "oifname") if self._ports else ()
-            discovery = f"{_IPV6} icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} ip6 hoplimit 255"
-            lines += [
-                f"meta mark set meta mark & {marks.VLAN_MASK:#x}",
-                f"iifname . oifname . meta mark @within {passed} accept",
-                f"ether type {_TAGS} meta mark 0 counter name tagged drop",
-                *(f"{each} @ports {each} . meta mark != @tags counter name tagged drop" for each in ways),
-                f"meta protocol arp iifname . oifname @joined {passed} counter name resolved accept",
-                f"{discovery} iifname . oifname @joined {passed} counter name resolved accept",
-                f"meta protocol arp arp saddr ip . arp daddr ip @resolving4 {passed} counter name resolved accept",
-                f"{discovery} ip6 saddr @resolving6 {passed} counter name resolved accept",
-            ]
-        else:
-            ours = marks.MASK | (marks.FROM_SERVER if self._spread else 0)
-            lines.append(f"meta mark set meta mark & {~ours & 0xFFFFFFFF:#x}")
-        for proto, version in (("ip", 4), ("ip6", 6)):
-            there = f"{proto} daddr . {proto} saddr . meta l4proto . th dport"
-            back = f"{proto} saddr . {proto} daddr . meta l4proto . th sport"
-            icmp = "icmp" if version == 4 else "icmpv6"
-            errors = "destination-unreachable, time-exceeded, parameter-problem" if version == 4 else (
-                "destination-unreachable, packet-too-big, time-exceeded, parameter-problem"
-            )  # fmt: skip
-            too_big = "destination-unreachable icmp code frag-needed" if version == 4 else "packet-too-big"
-            protocol = "meta protocol ip" if version == 4 else _IPV6
-            passed = f"{self._marked(marks.PASSED)} counter name opened accept"
-            lines += [
-                f"{there} vmap @inspected_hosts{version}",
-                f"{there} vmap @inspected{version}",
-                *([f"{protocol} meta mark set meta mark | {marks.FROM_SERVER:#x}"] if self._spread else []),
-                f"{back} vmap @inspected_hosts{version}",
-                f"{back} vmap @inspected{version}",
-                f"{there} @opened_hosts{version} goto from_client",
-                f"{there} @opened{version} goto from_client",
-                f"{back} @opened_hosts{version} goto from_server",
-                f"{back} @opened{version} goto from_server",
-                f"{protocol} {icmp} type echo-request {proto} saddr . {proto} daddr @pinged{version} {passed}",
-                f"{protocol} {icmp} type {{ echo-reply, {errors} }} "
-                f"{proto} daddr . {proto} saddr @pinged{version} {passed}",
-                f"{protocol} {icmp} type {too_big} {proto} daddr @reached{version} {passed}",
-                f"{proto} saddr . {proto} daddr @watched{version} {self._marked(marks.PASSED)} "
-                "counter name watched accept",
-            ]
-        lines.append("counter name unnamed drop")
+        lines += self._marks_checked(("iifname @ports ", "oifname @ports "))
+        lines.append("goto addressed")
         return lines
+
+    def _between(self) -> list[str]:
+        """Both are ports: nobody has to ask."""
+        return [*self._marks_checked(("", "")), "goto addressed"]
+
+    def _marks_checked(self, only: tuple[str, str]) -> list[str]:
+        """What of the mark is others', and whether the VLAN in it belongs where the packet comes from and goes."""
+        if not self._bridge:
+            ours = marks.MASK | (marks.FROM_SERVER if self._spread else 0)
+            return [f"meta mark set meta mark & {~ours & 0xFFFFFFFF:#x}"]
+        ways = zip(("iifname", "oifname"), only, strict=True) if self._ports else ()
+        return [
+            f"meta mark set meta mark & {marks.VLAN_MASK:#x}",
+            f"iifname . oifname . meta mark @within {self._marked(marks.PASSED)} accept",
+            f"ether type {_TAGS} meta mark 0 counter name tagged drop",
+            *(f"{which}{way} . meta mark != @tags counter name tagged drop" for way, which in ways),
+        ]
+
+    def _of_all(self) -> list[str]:
+        lines = ["meta protocol vmap { ip : goto addressed4, ip6 : goto addressed6 }"]
+        if self._bridge:
+            passed = f"{self._marked(marks.PASSED)} counter name resolved accept"
+            lines += [
+                f"meta protocol arp iifname . oifname @joined {passed}",
+                f"meta protocol arp arp saddr ip . arp daddr ip @resolving4 {passed}",
+            ]
+        return [*lines, "counter name unnamed drop"]
+
+    def _addressed(self, version: int) -> list[str]:
+        proto = "ip" if version == 4 else "ip6"
+        there = f"{proto} daddr . {proto} saddr . meta l4proto . th dport"
+        back = f"{proto} saddr . {proto} daddr . meta l4proto . th sport"
+        icmp = "icmp" if version == 4 else "icmpv6"
+        errors = "destination-unreachable, time-exceeded, parameter-problem" if version == 4 else (
+            "destination-unreachable, packet-too-big, time-exceeded, parameter-problem"
+        )  # fmt: skip
+        too_big = "destination-unreachable icmp code frag-needed" if version == 4 else "packet-too-big"
+        protocol = "meta protocol ip" if version == 4 else _IPV6
+        passed = f"{self._marked(marks.PASSED)} counter name opened accept"
+        lines = []
+        if self._bridge and version == 6:
+            discovery = f"{_IPV6} icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} ip6 hoplimit 255"
+            resolved = f"{self._marked(marks.PASSED)} counter name resolved accept"
+            lines += [
+                f"{discovery} iifname . oifname @joined {resolved}",
+                f"{discovery} ip6 saddr @resolving6 {resolved}",
+            ]
+        return [
+            *lines,
+            f"{there} vmap @inspected_hosts{version}",
+            f"{there} vmap @inspected{version}",
+            *([f"{protocol} meta mark set meta mark | {marks.FROM_SERVER:#x}"] if self._spread else []),
+            f"{back} vmap @inspected_hosts{version}",
+            f"{back} vmap @inspected{version}",
+            f"{there} @opened_hosts{version} goto from_client",
+            f"{there} @opened{version} goto from_client",
+            f"{back} @opened_hosts{version} goto from_server",
+            f"{back} @opened{version} goto from_server",
+            f"{protocol} {icmp} type echo-request {proto} saddr . {proto} daddr @pinged{version} {passed}",
+            f"{protocol} {icmp} type {{ echo-reply, {errors} }} "
+            f"{proto} daddr . {proto} saddr @pinged{version} {passed}",
+            f"{protocol} {icmp} type {too_big} {proto} daddr @reached{version} {passed}",
+            f"{proto} saddr . {proto} daddr @watched{version} {self._marked(marks.PASSED)} counter name watched accept",
+            "counter name unnamed drop",
+        ]
 
     def _postrouting(self) -> list[str]:
         ours = marks.INSPECT | marks.VERDICT | marks.CLOSED

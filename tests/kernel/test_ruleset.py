@@ -86,7 +86,7 @@ def test_the_queue_statement_is_understood(network: TwoZones, tmp_path: Path, fa
 def test_before_the_first_engine_only_watched_conduits_pass(tmp_path: Path, words: str, chain: str) -> None:
     policy = policy_of(tmp_path, GOOD.replace("    to: cell\n", f"    to: cell\n    {words}\n"))
     text = render(policy, Shape(BRIDGE, Method.NONE))
-    assert set(re.findall(r": goto (\w+)", text)) == {chain}
+    assert set(re.findall(r": goto (inspect_\w+)", text)) == {chain}
     (body,) = re.findall(rf"chain {chain} \{{\n([^}}]+)\}}", text)
     assert ("drop" in body) == (chain == "inspect_closed")
     assert "queue num" not in text
@@ -104,7 +104,7 @@ def test_a_reload_keeps_base_chains_and_counters(network: TwoZones, tmp_path: Pa
         listed = loaded(network, ruleset.text(stale=before - ruleset.sets), tmp_path)
         before = ruleset.sets
         handles.append(re.findall(r"chain (\w+) \{ # handle (\d+)", listed))
-    assert len(handles[0]) == 13
+    assert len(handles[0]) == 20
     assert handles[0] == handles[1]
     assert "tcp . 80" not in listed
     assert "udp . 123" in listed
