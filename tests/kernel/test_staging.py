@@ -59,7 +59,7 @@ def network() -> Iterator[TwoZones]:
         yield found
 
 
-def run(network: TwoZones, tmp_path: Path, steps: str) -> tuple[list[str], str]:
+def run(network: TwoZones, tmp_path: Path, steps: str, *, onto_nothing: bool = True) -> tuple[list[str], str]:
     """What the steps say, and the ruleset at the end, its words sorted."""
     small, large = tmp_path / "small.yaml", tmp_path / "large.yaml"
     small.write_text(GOOD)
@@ -69,7 +69,8 @@ def run(network: TwoZones, tmp_path: Path, steps: str) -> tuple[list[str], str]:
         for n, client, server in pairs
     )
     large.write_text(GOOD + "".join(rules))
-    network.run(FIREWALL, ["nft", "flush", "ruleset"])
+    if onto_nothing:
+        network.run(FIREWALL, ["nft", "flush", "ruleset"])
     done = network.run(FIREWALL, [sys.executable, "-c", _SCRIPT, BRIDGE, str(small), str(large), *steps.split()])
     said, _, listed = done.stdout.partition("table bridge conduitfw {\n")
     return said.splitlines(), " ".join(sorted(re.split(r"[\s,{}]+", listed)))
@@ -112,6 +113,11 @@ def test_what_is_not_as_it_was_staged_is_brought_anew(
     network: TwoZones, tmp_path: Path, aimed_at: str, steps: str
 ) -> None:
     assert run(network, tmp_path, steps)[1] == aimed_at
+
+
+def test_what_a_predecessor_has_left_goes(network: TwoZones, tmp_path: Path, aimed_at: str) -> None:
+    run(network, tmp_path, "small stage one one")
+    assert run(network, tmp_path, "large", onto_nothing=False)[1] == aimed_at
 
 
 def test_while_pieces_come_in_there_is_no_disturbance_but_others(network: TwoZones, tmp_path: Path) -> None:
