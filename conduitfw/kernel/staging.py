@@ -26,7 +26,10 @@ class Staging:
         self._running: subprocess.Popen[str] | None = None
 
     def step(self) -> bool:
-        """Whether there is nothing left to do: all is there, or a piece was refused, and no other is tried."""
+        """Whether there is nothing left to do: all is there, or a piece was refused, and no other is tried.
+
+        Raises nothing: whoever installs finds out what is wrong.
+        """
         if self._running is not None:
             code = self._running.poll()
             if code is None:
@@ -38,10 +41,13 @@ class Staging:
         if piece is None:
             self.done = True
             return True
-        with os.fdopen(os.memfd_create("conduitfw-piece"), "w+") as file:
-            file.write(piece)
-            file.seek(0)
-            self._running = nft.start(["nft", "-f", "-"], stdin=file, stderr=subprocess.DEVNULL)
+        try:
+            with os.fdopen(os.memfd_create("conduitfw-piece"), "w+") as file:
+                file.write(piece)
+                file.seek(0)
+                self._running = nft.start(["nft", "-f", "-"], stdin=file, stderr=subprocess.DEVNULL)
+        except OSError:
+            return True
         self.pids.add(self._running.pid)
         return False
 
