@@ -2,7 +2,8 @@
 
 `python -m bench.reload [--tree NAME=PATH ...] [--rounds N]`: every tree (another commit, `build/compiled`) has a
 firewall of its own that stands throughout; each round reloads all of them in turn, between 1,000 and 10,000 rules, and
-polls go on from before until the last of it is done. Needs root and a C compiler.
+polls go on from before until the last of it is done. The swap of the rules is in the last of that (END). Beside both
+stand polls for as long without a reload: the longer one waits, the longer is the longest. Needs root and a C compiler.
 """
 
 from __future__ import annotations
@@ -22,27 +23,31 @@ from bench.variants import Way, Ways
 from conduitfw.demo.show import Firewall
 
 RULES = (10_000, 1000)
-SECOND = "throughput 1000 1"  # to the poller: one connection, for so many milliseconds
-KEYS = ("seconds", "longest_us", "longest_without_us", "p99_us", "p99_without_us")
+PART = 0.2  # seconds
+POLLS = f"throughput {PART * 1000:.0f} 1"  # to the poller: one connection, for so many milliseconds
+END = 3  # parts, in which the ruleset is loaded, listed, and the heirs take over
+KEYS = ("seconds", "longest_us", "longest_without_us", "end_us", "end_without_us", "p99_us", "p99_without_us")
 
 
 def reload(way: Way, rules: int) -> dict[str, float]:
     """Seconds that it takes, and the longest round trip meanwhile (us), beside polls without it."""
     assert way.firewall is not None
-    still = [way.measure(SECOND) for _ in range(3)]
     way.policy.write_text(policy(rules))
     under = []
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(_timed, way.firewall)
         while not waiting.done():
-            under.append(way.measure(SECOND))
+            under.append(way.measure(POLLS))
     took, answer = waiting.result()
     assert int(answer["policy"]["rules"]) == rules
+    still = [way.measure(POLLS) for _ in under]
     return {
         "seconds": took,
         "rules": rules,
         "longest_us": max(each["max"] for each in under),
         "longest_without_us": max(each["max"] for each in still),
+        "end_us": max(each["max"] for each in under[-END:]),
+        "end_without_us": max(each["max"] for each in still[-END:]),
         "p99_us": statistics.median(each["p99"] for each in under),
         "p99_without_us": statistics.median(each["p99"] for each in still),
     }

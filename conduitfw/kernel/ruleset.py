@@ -78,12 +78,10 @@ class Ruleset:
         self.sets = frozenset((each.kind, each.name) for each in containers)
         self.constant = frozenset(each.name for each in containers if each.word)
 
-    def text(self, held: Collection[str] = (), stale: Iterable[tuple[str, str]] = ()) -> str:
+    def text(self, held: Collection[str] = ()) -> str:
         """For `nft -f`: all of it, in one transaction.
 
         `held`: names of constant sets that stand in the kernel with all their elements: they stay.
-
-        `stale`: kind and name of what stands there and is asked for no more: it goes.
         """
         tables = [(self._family, self._text.table(held))]
         if self._family == BRIDGE:
@@ -103,8 +101,7 @@ class Ruleset:
                 "}",
                 "",
             ]
-        lines += [f"delete {kind} {self._family} {TABLE} {name}" for kind, name in sorted(stale)]
-        return "\n".join(lines) + ("\n" if stale else "")
+        return "\n".join(lines)
 
     def large(self) -> frozenset[str]:
         """Names of the constant sets that are worth bringing in ahead: the others cost no packet anything."""
@@ -118,9 +115,10 @@ class Ruleset:
                     yield self._piece(each, each.elements[at : at + PIECE])
 
     def trials(self) -> Iterator[str]:
-        """Texts for `nft -c` that hold all of it between them, none of which the kernel has long to do with."""
+        """Texts for `nft -c`: all of it but most of what large sets hold, which would keep the kernel busy."""
         large = self.large()
-        yield from self.pieces(large)
+        for name in sorted(large):
+            yield next(self.pieces((name,)))
         yield self._with_empty(large)
 
     def _with_empty(self, names: Collection[str]) -> str:
@@ -142,6 +140,14 @@ class Ruleset:
 def per_flow(per_source: int) -> int:
     """Packets per second that one flow may have queued each way while a source may have `per_source`; 0: no limit."""
     return -(-per_source // 2)
+
+
+def without(family: str, sets: Iterable[tuple[str, str]]) -> str:
+    """The text that takes sets out, by kind and name: those that no rule has asked for since another transaction.
+
+    In one with the rules, a packet that has begun with the old ones would find nothing in the old sets any more.
+    """
+    return "".join(f"delete {kind} {family} {TABLE} {name}\n" for kind, name in sorted(sets))
 
 
 def removal(family: str) -> str:
@@ -267,8 +273,8 @@ class _Text:
             ),
             *self._on_a_side(),
             ("prerouting", "Who may speak on which side", [hooks["prerouting"], *self._prerouting()]),
-            ("addressed4", "By address: what the policy names", self._addressed(4)),
-            ("addressed6", "The same of IPv6", self._addressed(6)),
+            ("ip_addressed", "By address: what the policy names", self._addressed(4)),
+            ("ip6_addressed", "The same of IPv6", self._addressed(6)),
             ("addressed", "Whatever it is; what nobody names is dropped", self._of_all()),
             *(
                 [("between", "From a port of one zone to one of another, as most are", self._between())]
@@ -312,12 +318,28 @@ class _Text:
         return self._shape.workers > 1 and self._shape.method is not Method.NONE
 
     def _of_workers(self, name: str, queue: int) -> list[tuple[str, str, list[str]]]:
-        """Where several share the packets, a chain for each."""
+        """Where several share the packets: a chain for each, and one for each way to find it."""
         if not self._spread:
             return []
+        count = self._shape.workers
         return [
-            (f"{name}_{worker}", f"To worker {worker}", self._to_queue(queue, worker))
-            for worker in range(self._shape.workers)
+            *((f"{name}_{worker}", f"To worker {worker}", self._to_queue(queue, worker)) for worker in range(count)),
+            *(
+                (
+                    f"{name}_by_{proto}_{end}",
+                    "The share of a server",
+                    [
+                        # No map: a rule's own is emptied when it goes, under whoever has begun with it.
+                        *(
+                            f"jhash {proto} {end} mod {count} seed {_SEED:#x} {worker} goto {name}_{worker}"
+                            for worker in range(count - 1)
+                        ),
+                        f"goto {name}_{count - 1}",
+                    ],
+                )
+                for proto in ("ip", "ip6")
+                for end in ("daddr", "saddr")
+            ),
         ]
 
     def _to_queues(self, queue: int) -> list[str]:
@@ -325,10 +347,8 @@ class _Text:
         if not self._spread:
             return self._to_queue(queue, 0)
         name = "closed" if queue == marks.QUEUE_CLOSED else "static"
-        ways = ", ".join(f"{worker} : goto {name}_{worker}" for worker in range(self._shape.workers))
         lines = [
-            f"{said} meta mark & {marks.FROM_SERVER:#x} {test} "
-            f"jhash {proto} {end} mod {self._shape.workers} seed {_SEED:#x} vmap {{ {ways} }}"
+            f"{said} meta mark & {marks.FROM_SERVER:#x} {test} goto {name}_by_{proto}_{end}"
             for said, proto in (("meta protocol ip", "ip"), (_IPV6, "ip6"))
             for end, test in (("daddr", "== 0"), ("saddr", "!= 0"))
         ]
@@ -372,7 +392,7 @@ class _Text:
             lines.append("iifname != @ports accept")
         if self._bridge:
             lines += self._tags()
-        lines.append(f"meta protocol vmap {{ {', '.join(f'{name} : goto {name}_side' for name in self._protocols)} }}")
+        lines.append("meta protocol vmap @by_side")
         if self._bridge:
             lines += [
                 f"{self._narrow}meta protocol {_TAGS} counter name tagged drop",
@@ -512,7 +532,7 @@ class _Text:
         ]
 
     def _of_all(self) -> list[str]:
-        lines = ["meta protocol vmap { ip : goto addressed4, ip6 : goto addressed6 }"]
+        lines = ["meta protocol vmap @by_address"]
         if self._bridge:
             passed = f"{self._marked(marks.PASSED)} counter name resolved accept"
             lines += [
@@ -567,4 +587,16 @@ class _Text:
         ]
 
 
-__all__ = ["BRIDGE", "COUNTERS", "INET", "TABLE", "Method", "Ruleset", "Shape", "per_flow", "removal", "render"]
+__all__ = [
+    "BRIDGE",
+    "COUNTERS",
+    "INET",
+    "TABLE",
+    "Method",
+    "Ruleset",
+    "Shape",
+    "per_flow",
+    "removal",
+    "render",
+    "without",
+]

@@ -59,6 +59,12 @@ class _Sets:
         found = [
             Container("set", "ports", ["type ifname"], [f'"{port}"' for port in self._ports], "The zones' interfaces")
         ]
+        # Not in the rules themselves: what a rule has of its own is emptied when it goes, and a packet that has begun
+        # with it finds nothing there.
+        protocols = ("ip", "ip6", "arp") if self._bridge else ("ip", "ip6")
+        for word, target, names in (("by_side", "{}_side", protocols), ("by_address", "{}_addressed", protocols[:2])):
+            elements = [f"{name} : goto {target.format(name)}" for name in names]
+            found.append(_constant("map", word, ["type ether_type : verdict"], elements, "Where each protocol goes on"))
         if self._bridge:
             found += self._bridge_sets()
             for version in (4, 6):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from conduitfw.kernel.bridges import find_bridge, ports_of
 from conduitfw.kernel.emit import BridgeEmitter, RouterEmitter
 from conduitfw.kernel.guard import Guard
 from conduitfw.kernel.netlink_queue import NetlinkQueue
-from conduitfw.kernel.ruleset import BRIDGE, INET, Method, Ruleset, Shape, removal, render
+from conduitfw.kernel.ruleset import BRIDGE, INET, Method, Ruleset, Shape, removal, render, without
 from conduitfw.kernel.staging import Staging
 from conduitfw.kernel.watch import Watch
 from conduitfw.policy.load import load_policy
@@ -171,9 +172,13 @@ class KernelHost:
         return self._ruleset[3]
 
     def _load(self, ruleset: Ruleset, held: frozenset[str]) -> None:
+        stale: Iterable[tuple[str, str]] = self._there - ruleset.sets
         if not held or not self._build_on(ruleset, held):
             self._held = frozenset()
-            nft.install(ruleset.text(stale=nft.sets(self.shape.family) - ruleset.sets), self.shape)
+            stale = nft.sets(self.shape.family) - ruleset.sets
+            nft.install(ruleset.text(), self.shape)
+        if stale:
+            self._take_out(stale)
         if not self._booted:
             # What was shut at boot is the policy's now. Taking a base chain out drops what waits in every queue of the
             # machine: nothing does yet.
@@ -183,10 +188,19 @@ class KernelHost:
     def _build_on(self, ruleset: Ruleset, held: frozenset[str]) -> bool:
         """Load it around what stands there; False where that is not what we think, and nothing was changed."""
         try:
-            nft.install(ruleset.text(held, self._there - ruleset.sets), self.shape)
+            nft.install(ruleset.text(held), self.shape)
         except OSError:
             return False
         return True
+
+    def _take_out(self, stale: Iterable[tuple[str, str]]) -> None:
+        """What nobody asks for any more. What is not there as we think is not asked for either."""
+        try:
+            nft.load(without(self.shape.family, stale))
+        except OSError:
+            for each in stale:
+                with contextlib.suppress(OSError):
+                    nft.load(without(self.shape.family, [each]))
 
     def watched(self) -> int:
         """A descriptor: something to read there means that something has changed in nftables."""

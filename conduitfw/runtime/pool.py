@@ -7,6 +7,7 @@ steps replace a dead member, a silent one, and one whose policy is no longer the
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import math
 import socket
@@ -26,6 +27,7 @@ PATIENCE = 3  # quick deaths before the next fork waits; whoever is ready serves
 LONGEST_WAIT = 1.0  # seconds
 HOPELESS = 8  # quick deaths in the window: no worker can be kept alive
 PROVEN = 1.0  # seconds of service after which one can
+CALM = 0.05  # seconds after an exchange in which what is not urgent waits
 STARVED = 5  # times the silence that is allowed: then it is replaced, whatever it waits for
 PREPARATION = 30.0  # seconds for a member to become ready, or to begin to serve
 
@@ -87,8 +89,9 @@ class Pool:
     spare: Member | None = None
     next_start: float = 0.0
     _quick_deaths: deque[float] = field(default_factory=deque)
-    _parting: list[Member] = field(default_factory=list)
+    _parting: list[Member] = field(default_factory=list)  # who serves no more, and ends when nobody waits to serve
     _exchanging: bool = False
+    _calm_at: float = 0.0  # from when on nobody minds what else is done
 
     # --- what the supervisor asks -----------------------------------------------------------------
 
@@ -141,12 +144,18 @@ class Pool:
             self._look_after(place, now, on_time_since)
         if self.spare is not None and self._has_died(self.spare, now):
             self.spare = None
+        # Ends and forks take the kernel a core for milliseconds: not while somebody begins to serve.
+        calm = not self._exchanging and now >= self._calm_at
+        if calm:
+            for member in self._parting:
+                child.kill(member.pid)
         self._parting = [member for member in self._parting if not self._has_gone(member)]
         for place in self.places:
             self._refill(place, now)
-        # A spare prepares itself when nobody waits for the processor to serve.
-        if self.spare is None and not self._exchanging and now >= self.next_start and self.serving:
+        if self.spare is None and calm and now >= self.next_start and self.serving:
             self.spare = self._fork(self.tables, now)
+        if self._exchanging and self.exchanged():
+            self._exchanging, self._calm_at = False, now + CALM
 
     def _hear(self, member: Member, now: float) -> bool:
         """Take in what a member reports; gives whether it has left."""
@@ -298,7 +307,6 @@ class Pool:
         self.tables = tables
         self._exchanging = True
         if self.spare is not None:
-            child.kill(self.spare.pid)
             self._parting.append(self.spare)
             self.spare = None
         for place in self.places:
@@ -313,15 +321,14 @@ class Pool:
 
     def exchanged(self) -> bool:
         """Whether the new policy decides at every place."""
-        done = self.serving and not any(place.heir for place in self.places)
-        if done:
-            self._exchanging = False
-        return done
+        return self.serving and not any(place.heir for place in self.places)
 
     def stop(self, within: float) -> None:
         """Let everybody finish the packet in hand and end; after `within` seconds kill who has not."""
         for member in self._members():
             send(member.end, Order.LEAVE)
+            with contextlib.suppress(OSError):  # one that is dead already
+                member.end.shutdown(socket.SHUT_WR)
         deadline = time.monotonic() + within
         left = {member.pid for member in self._members()}
         while left:

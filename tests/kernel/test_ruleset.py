@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conduitfw.demo.network import FIREWALL, TwoZones
-from conduitfw.kernel.ruleset import BRIDGE, INET, PIECE, Method, Ruleset, Shape, removal, render
+from conduitfw.kernel.ruleset import BRIDGE, INET, PIECE, Method, Ruleset, Shape, removal, render, without
 from conduitfw.policy.load import load_policy
 from conduitfw.policy.model import Policy
 from tests.policy.text import GOOD, load, with_rule
@@ -101,7 +101,8 @@ def test_a_reload_keeps_base_chains_and_counters(network: TwoZones, tmp_path: Pa
         "allow: udp, clients: ews-a, servers: cell, port: 123",
     ):
         ruleset = Ruleset(policy_of(tmp_path, with_rule(rule)), shape)
-        listed = loaded(network, ruleset.text(stale=before - ruleset.sets), tmp_path)
+        loaded(network, ruleset.text(), tmp_path)
+        listed = loaded(network, without(shape.family, before - ruleset.sets), tmp_path)
         before = ruleset.sets
         handles.append(re.findall(r"chain (\w+) \{ # handle (\d+)", listed))
     assert len(handles[0]) == 20
@@ -180,9 +181,11 @@ def test_in_pieces_it_is_the_same(network: TwoZones, tmp_path: Path, shape: Shap
     assert len(names) == 1 and len(pieces) == 3
     for piece in pieces:
         loaded(network, piece, tmp_path)
-    swap = large.text(names, small.sets - large.sets)
+    swap = large.text(names)
     assert len(swap) < len(large.text()) / 2
-    assert _without_handles(loaded(network, swap, tmp_path)) == _without_handles(whole)
+    loaded(network, swap, tmp_path)
+    left = loaded(network, without(shape.family, small.sets - large.sets), tmp_path)
+    assert _without_handles(left) == _without_handles(whole)
 
 
 def test_what_both_policies_have_stays(network: TwoZones, tmp_path: Path) -> None:
@@ -194,6 +197,18 @@ def test_what_both_policies_have_stays(network: TwoZones, tmp_path: Path) -> Non
     second = loaded(network, after.text(held=before.constant), tmp_path)
     sets = [re.findall(r"(?:set|map) (\S+_[0-9a-f]{12}) \{ # handle (\d+)", listed) for listed in (first, second)]
     assert sets[0] == sets[1] and len(sets[0]) == len(after.constant)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
+def test_nothing_is_emptied_under_a_packet(tmp_path: Path, shape: Shape) -> None:
+    """A packet that has begun with the rules before a swap finds what they asked for.
+
+    The kernel empties the map that a rule has of its own when the rule goes, and a set that is deleted, as soon as the
+    new rules are in force: of 60 swaps under polls, 3 and 8 lost one (Linux 6.18).
+    """
+    text = render(policy_of(tmp_path), shape)
+    assert "vmap @" in text and "vmap {" not in text
+    assert not [line for line in text.splitlines() if re.match(r"(delete|destroy) ", line)]
 
 
 def test_what_is_not_there_cannot_be_built_on(network: TwoZones, tmp_path: Path) -> None:
@@ -209,8 +224,8 @@ def test_what_is_not_there_cannot_be_built_on(network: TwoZones, tmp_path: Path)
 
 @pytest.mark.parametrize("networks", [False, True], ids=["hosts", "networks"])
 def test_a_trial_finds_what_the_kernel_refuses(network: TwoZones, tmp_path: Path, networks: bool) -> None:
-    """All of it is tried, no large part at once, and nothing is left."""
-    ruleset = Ruleset(policy_of(tmp_path, _many(PIECE + 20, networks=networks)), SHAPES[0])
+    """All of it is tried but for elements like those that are, no large part at once, and nothing is left."""
+    ruleset = Ruleset(policy_of(tmp_path, _many(2 * PIECE, networks=networks)), SHAPES[0])
     texts = list(ruleset.trials())
     path = tmp_path / "trial.nft"
 
@@ -218,11 +233,12 @@ def test_a_trial_finds_what_the_kernel_refuses(network: TwoZones, tmp_path: Path
         path.write_text(text)
         return bool(network.run(FIREWALL, ["nft", "-c", "-f", str(path)], check=False).returncode)
 
-    assert len(texts) == 3 and not any(refused(text) for text in texts)
+    assert len(texts) == 2 and not any(refused(text) for text in texts)
     said = {line.strip(", ") for text in texts for line in text.splitlines()}
-    assert {line.strip(", ") for line in ruleset.text().splitlines() if not line.startswith("flush ")} <= said
-    assert all(refused(text.replace(" . tcp . ", " . tpc . ")) for text in texts[:2])
-    assert refused(texts[2].replace("counter name unnamed drop", "counter name nobody drop"))
+    missing = [line.strip(", ") for line in ruleset.text().splitlines() if line.strip(", ") not in said]
+    assert len([line for line in missing if not line.startswith("flush ")]) == PIECE
+    assert refused(texts[0].replace(" . tcp . ", " . tpc . "))
+    assert refused(texts[1].replace("counter name unnamed drop", "counter name nobody drop"))
     assert not network.run(FIREWALL, ["nft", "list", "ruleset"]).stdout
 
 
@@ -257,9 +273,11 @@ def test_workers_share_by_the_servers_address(tmp_path: Path) -> None:
     three = render(policy, Shape(BRIDGE, Method.STATEMENT, 77, workers=3))
     for number in range(77, 83):
         assert f"queue num {number}" + (" bypass" if number % 2 == 0 else "\n") in three
-    shares = [line.split(" vmap ")[0].split("jhash ")[1] for line in three.splitlines() if "jhash" in line]
+    shares = [line.split("jhash ")[1] for line in three.splitlines() if "jhash" in line]
     assert {share.split(" mod ")[0] for share in shares} == {"ip daddr", "ip saddr", "ip6 daddr", "ip6 saddr"}
-    assert {share.split(" mod ")[1] for share in shares} == {"3 seed 0x636677"}
+    assert {share.split(" mod ")[1] for share in shares} == {
+        f"3 seed 0x636677 {worker} goto {name}_{worker}" for worker in range(2) for name in ("closed", "static")
+    }
     # At boot, and without an engine, nothing goes anywhere.
     assert "jhash" not in render(policy, Shape(BRIDGE, Method.NONE, workers=3))
 
