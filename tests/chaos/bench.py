@@ -212,6 +212,19 @@ class Bench:
         assert isinstance(found, dict)
         return found
 
+    def sent_again(self) -> int:
+        """Times that TCP on either side waited for an acknowledgement in vain, so far: 200 ms and more each."""
+        total = 0
+        for side in (SCADA, CELL):
+            names, numbers = (
+                line.split()
+                for line in self.network.run(side, ["cat", "/proc/net/netstat"]).stdout.splitlines()
+                if line.startswith("TcpExt:")
+            )
+            counts = dict(zip(names, numbers, strict=True))
+            total += int(counts["TCPTimeouts"]) + int(counts["TCPLossProbes"])
+        return total
+
     def forbidden(self) -> dict[str, int]:
         """By server: how many requests it executed since the last time that no rule names."""
         found = {}

@@ -29,6 +29,7 @@ class Result:
     stuck: int = 0  # of these: without an answer for too long, not reset
     ended: dict[str, int] = field(default_factory=dict)  # by the firewall, as the event log says: by reason
     broken: int = 0  # of these: where the design says none
+    sent_again: int = 0  # times that TCP waited for an acknowledgement in vain
     gaps: dict[str, float] = field(default_factory=dict)  # by session
     recovery: list[float] = field(default_factory=list)
     denials: int = 0  # answered by the firewall, as the clients saw them
@@ -78,7 +79,7 @@ class Runner:
         bench, result = self._bench, Result(fault.name)
         bench.settle()
         bench.forbidden()
-        memory = bench.firewall.resident()
+        memory, again = bench.firewall.resident(), bench.sent_again()
         self._ask()
         self._ask("loud")
         began = time.monotonic()
@@ -90,6 +91,7 @@ class Runner:
         time.sleep(1.0)
         self._take(fault, result)
         result.seconds = time.monotonic() - began
+        result.sent_again = bench.sent_again() - again
         self._take(fault, result, "quiet")
         bench.settle()
         self._take(fault, result)
