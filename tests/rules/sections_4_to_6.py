@@ -134,7 +134,7 @@ ENTRIES: tuple[Entry, ...] = (
          "conduitfw/kernel/doctor.py", "if size > COPY_RANGE:", "if False:"),
     rule(5, "ICMP fragmentation-needed and packet-too-big pass to the sender of an inspected flow",
          "tests/system/test_sizes.py::test_fragmentation_needed_passes_to_the_sender_of_an_inspected_flow",
-         "conduitfw/kernel/ruleset.py", '                f"{protocol} {icmp} type {too_big} {proto} daddr @reached{version} {passed}",\n', ""),
+         "conduitfw/kernel/ruleset.py", '            f"{protocol} {icmp} type {too_big} {proto} daddr @reached{version} {passed}",\n', ""),
     without_mutation(5, "receive offload is off on the ports", (),
                      "this way to the queue (br_netfilter) keeps large packets whole; `doctor` asks for it where the "
                      "nftables statement is used, which this kernel has not"),
