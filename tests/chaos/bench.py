@@ -213,7 +213,7 @@ class Bench:
         return found
 
     def sent_again(self) -> int:
-        """Times that TCP on either side waited for an acknowledgement in vain, so far: 200 ms and more each."""
+        """Times that TCP on either side waited for an acknowledgement in vain, so far."""
         total = 0
         for side in (SCADA, CELL):
             names, numbers = (

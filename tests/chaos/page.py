@@ -20,8 +20,8 @@ every third time. The Modbus conduit is `fail: closed`, the DNP3 conduit `fail: 
   always. The static conduit is open by address and port while no engine decides: that is what `static` says.
 - **sessions lost**: reset, or without an answer for over 3 s. In brackets: those of sessions that the design keeps; any
   other number than 0 there is a broken promise, and a defect until it is explained.
-- **sent again**: how often TCP, on either side, waited in vain for an acknowledgement (200 ms and more): packets lost
-  on the way, and on a busy machine some that were late. `-`: not counted in that run.
+- **sent again**: how often TCP, on either side, waited in vain for an acknowledgement: 200 ms and more, a few ms where
+  two packets of one side are under way. Packets lost on the way, or late. `-`: not counted in that run.
 - **longest gap**: between two answers of one session that is kept, in ms. What a dead worker had in hand is sent again
   by TCP, after 200 ms and more.
 - **events lost**: denials that the clients met and the event log does not tell, as the log itself counts them, and
