@@ -81,6 +81,7 @@ class Worker:
         orders.setblocking(False)
         if order[:1] in (Order.SERVE, Order.TAKE_OVER):
             self._begin(self._posts[order[1]], after_death=order[:1] == Order.TAKE_OVER)
+            send(orders, serving(time.monotonic()))
             self._serve(orders)
         send(orders, Report.LEFT)
         # An end takes the kernel a core for milliseconds, which an heir needs now: the supervisor says when.
@@ -165,9 +166,6 @@ class Worker:
         waiter = Waiter(self._queues, orders.fileno(), self._busy_poll)
         slot = self._slot
         next_tick = 0.0
-        began = time.monotonic()
-        waiter.serve(0)  # what has waited, before the supervisor wakes and has work of its own
-        send(orders, serving(began))
         while True:
             wait = 0 if self._pipeline.flows.unread else BEAT
             if waiter.serve(wait) and receive(orders) is not None:  # the order to leave, or nobody there to give one
