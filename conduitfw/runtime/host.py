@@ -89,7 +89,9 @@ class KernelHost:
             return Trial(problems=problems)
         problems += [{"severity": "warning", "message": message} for message in self._missing_ports(policy)]
         try:
-            for text in Ruleset(policy, self.shape).trials():
+            ruleset = Ruleset(policy, self.shape)
+            # Packets wait for the kernel while it tries all of it: not before there is a ruleset that they pass by.
+            for text in [ruleset.text()] if self._watch is None else ruleset.trials():
                 nft.check(text)
             closed = render(policy, replace(self.shape, method=Method.NONE))
         except OSError as error:
