@@ -14,7 +14,6 @@ Numbers of sequence space are unsigned 32-bit and wrap; `distance` compares them
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 
 from conduitfw import record
@@ -67,8 +66,7 @@ class FlowTable:
         self.suspects: list[Flow] = []
         # What a predecessor left and nobody has read yet: the slot of each record, by its flow's key; and how many.
         self._unread: dict[int, dict[bytes, int]] = {TCP: {}, UDP: {}}
-        free, left = self.records.adopt()
-        self._free: deque[int] = deque(free)
+        left = self.records.adopt()
         self.unread = len(left)
         by_source = self._by_source
         at_once = []
@@ -152,10 +150,11 @@ class FlowTable:
         if self._by_source.get(source, 0) >= self.max_per_source:
             self.source_full += 1
             return None
-        if not self._free:
+        slot = self.records.take()
+        if slot < 0:
             self.table_full += 1
             return None
-        flow = Flow(key, transport, self._free.popleft())
+        flow = Flow(key, transport, slot)
         flow.created = flow.last = now
         self._by_source[source] = self._by_source.get(source, 0) + 1
         self._index(flow)
@@ -181,7 +180,6 @@ class FlowTable:
             last.place = flow.place
             self._all[flow.place] = last
         self.records.free(flow)
-        self._free.append(flow.slot)
 
     def mark(self, flow: Flow) -> None:
         """A packet of this flow is in hand: until `save`, the record is as it was before it."""

@@ -25,7 +25,8 @@ cdef class Flow:
 
 cdef class Records:
     cdef public object memory, _free_blocks
-    cdef public Py_ssize_t capacity, pool_full, _blocks_at, _most_blocks
+    cdef public list _free_slots
+    cdef public Py_ssize_t capacity, pool_full, _blocks_at, _most_blocks, _touched
     cdef unsigned char[::1] _octets
     cdef unsigned int[::1] _words
     cdef double[::1] _times

@@ -5,6 +5,7 @@ written, then one octet says that it counts, so a worker that is killed leaves o
 that seldom changes is written is the record marked as torn. A half has room for the bytes of an ordinary poll; more
 than that (a long write under way, many requests, a cut answer) go to a block of a pool, a new one each time.
 
+    memory   version | slots ever used, and nothing more as long as a record | record, ... | block, ...
     record   mark | half | key | what seldom changes | half 0 | half 1
     half     numbers | lengths | block, or 0 | bytes: session, partial, held
 """
@@ -18,16 +19,16 @@ import operator
 import re
 import struct
 from collections import deque
-from itertools import compress
 
 from conduitfw.policy.compile import Channel
 from conduitfw.protocols import Session
 
-LAYOUT_VERSION = 5  # a memory of another version is not read: its flows count as unknown (tcp-rules.md, 9)
+LAYOUT_VERSION = 6  # a memory of another version is not read: its flows count as unknown (tcp-rules.md, 9)
 _MAGIC = b"cfw" + bytes((LAYOUT_VERSION,))
+_TOUCHED_AT = 1  # the word behind that: how many slots were ever used
 
 FREE, USED, IN_HAND, WRITING = 0, 1, 2, 3
-_NOT_FREE, _IS_FREE = re.compile(rb"[^\x00]"), bytes((1, *bytes(255)))  # of marks: which are, as a condition
+_NOT_FREE, _IS_FREE = re.compile(rb"[^\x00]"), re.compile(rb"\x00")  # of marks
 _FREE, _USED, _IN_HAND = FREE, USED, IN_HAND
 _COMPILED = not __file__.endswith(".py")  # then number by number is the quickest, else one call for many
 
@@ -330,34 +331,44 @@ class Records:
         self._most_blocks = max(1, blocks // 4)  # of one source
         self._blocks_by_source: dict[bytes, int] = {}
         self.pool_full = 0  # times that bytes found no block
+        self._free_slots: list[int] = []
+        self._touched = 0  # slots from here on were never used: a successor need not look at them
 
-    def adopt(self) -> tuple[list[int], list[tuple[int, int, bytes, bool]]]:
-        """The free slots, and what a predecessor left: slot, transport and key of each flow, and whether it is urgent.
+    def adopt(self) -> list[tuple[int, int, bytes, bool]]:
+        """What a predecessor left: slot, transport and key of each flow, and whether it is urgent.
 
         Packets wait meanwhile, so a record is only glanced at; `load` reads it. Urgent: a packet of the flow was in
         hand, its record cannot be relied upon, or workers have died of it.
         """
         memory = self.memory
         if bytes(memory[: len(_MAGIC)]) != _MAGIC:
-            memory[: len(_MAGIC)] = _MAGIC
             for slot in range(self.capacity):
                 self._octets[(slot + 1) * RECORD_SIZE] = FREE
-        free, found, taken = self.glance()
+            self._words[_TOUCHED_AT] = 0
+            memory[: len(_MAGIC)] = _MAGIC
+        marks, found, taken = self.glance()
+        self._touched = len(marks)
+        self._free_slots = [each.start() for each in _IS_FREE.finditer(marks)]
         for _, key in taken:
             source = key[: (len(key) - 4) // 2]
             self._blocks_by_source[source] = self._blocks_by_source.get(source, 0) + 1
         if taken:
             gone = {block for block, _ in taken}
             self._free_blocks = deque(block for block in self._free_blocks if block not in gone)
-        return free, found
+        return found
 
-    def glance(self) -> tuple[list[int], list[tuple[int, int, bytes, bool]], list[tuple[int, bytes]]]:
-        """What `adopt` gives, and the blocks in use with their flow's key; changes nothing.
+    @property
+    def used(self) -> int:
+        """Octets from the beginning of the memory behind which there was never a record."""
+        return (min(self._words[_TOUCHED_AT], self.capacity) + 1) * RECORD_SIZE
+
+    def glance(self) -> tuple[bytes, list[tuple[int, int, bytes, bool]], list[tuple[int, bytes]]]:
+        """The marks, what `adopt` gives, and the blocks in use with their flow's key; changes nothing.
 
         While another worker writes the records, what it gives means nothing.
         """
         memory = self.memory
-        marks = bytes(memory[RECORD_SIZE : self._blocks_at : RECORD_SIZE])
+        marks = bytes(memory[RECORD_SIZE : self.used : RECORD_SIZE])
         found: list[tuple[int, int, bytes, bool]] = []
         taken: list[tuple[int, bytes]] = []
         for each in _NOT_FREE.finditer(marks):
@@ -369,7 +380,17 @@ class Records:
             found.append((slot, glance[4], key, mark != USED or block == _LEFT_OUT or glance[5] > 0))
             if 0 < block < _LEFT_OUT:
                 taken.append((block, key))
-        return list(compress(range(self.capacity), marks.translate(_IS_FREE))), found, taken
+        return marks, found, taken
+
+    def take(self) -> int:
+        """A slot for a new flow; -1 where there is none."""
+        if self._free_slots:
+            return self._free_slots.pop()
+        if self._touched == self.capacity:
+            return -1
+        self._touched += 1
+        self._words[_TOUCHED_AT] = self._touched  # before anything is written there
+        return self._touched - 1
 
     def mark(self, flow: Flow) -> None:
         """A packet of this flow is in hand."""
@@ -380,6 +401,7 @@ class Records:
     def free(self, flow: Flow) -> None:
         """Forget a record."""
         self._octets[flow.at] = FREE
+        self._free_slots.append(flow.slot)
         if flow.block > 0:
             self._give_back(flow, flow.block)
 

@@ -99,6 +99,39 @@ def test_one_source_cannot_take_all_blocks() -> None:
     assert table.pool_full and len(table.records._free_blocks) == blocks - blocks // 4
 
 
+def test_a_successor_looks_at_no_record_that_was_never_used() -> None:
+    memory = bytearray(FlowTable.memory_size(64))
+    table = FlowTable(memory)
+    keys = [bytes((10, 0, 0, number, 10, 0, 1, 1, 0x9C, 0x40, 1, 0xF6)) for number in range(200)]
+    for each in keys[:3]:
+        flow = table.create(each, 6, 0.0)
+        assert flow is not None
+        table.save(flow)
+    for each in keys[3:]:  # one after the other: they have the fourth record
+        flow = table.create(each, 6, 0.0)
+        assert flow is not None and flow.slot == 3
+        table.save(flow)
+        table.remove(flow)
+    again = FlowTable(memory)
+    assert len(again.records.glance()[0]) == 4
+    assert {flow.key for flow in again} == set(keys[:3])
+    taken = [again.create(each, 6, 0.0) for each in keys[3:]]  # all others are free
+    slots = [flow.slot for flow in taken if flow is not None]
+    assert sorted(slots) == list(range(3, 64)) and again.table_full == len(keys) - 64
+    for flow in taken:
+        if flow is not None:
+            again.save(flow)
+    assert len(FlowTable(memory)) == 64
+
+
+def test_that_a_record_is_used_is_written_before_anything_of_it() -> None:
+    memory = bytearray(FlowTable.memory_size(4))
+    table = FlowTable(memory)
+    flow = table.create(bytes((10, 0, 0, 1, 10, 0, 1, 1, 0x9C, 0x40, 1, 0xF6)), 6, 0.0)
+    assert flow is not None and memory[flow.at] == record.FREE
+    assert len(FlowTable(bytearray(memory)).records.glance()[0]) == 1
+
+
 def test_sizes() -> None:
     for flows in (1, 2, 15, 16, 17, 1000, 65_536, 100_000):
         size = FlowTable.memory_size(flows)

@@ -73,8 +73,8 @@ ENTRIES: tuple[Entry, ...] = (
          RELOAD + "TestDatagrams::test_nor_another_end_of_it", "conduitfw/verdict.py", "            session.abandon()", "            pass"),
     # --- 12. Bounds -----------------------------------------------------------------------------------
     rule(12, "flows: bounded", BOUNDS + "test_flows_are_bounded_and_counted",
-         FLOW, "        if not self._free:\n            self.table_full += 1\n            return None\n",
-         "        if not self._free:\n            self.remove(next(iter(self)))\n"),
+         FLOW, "        if slot < 0:\n            self.table_full += 1\n            return None\n",
+         "        if slot < 0:\n            self.remove(next(iter(self)))\n            slot = self.records.take()\n"),
     rule(12, "flows: counted", BOUNDS + "test_flows_are_bounded_and_counted",
          FLOW, "            self.table_full += 1\n", "            pass\n"),
     rule(12, "flows per source: bounded, so that one source cannot push out another's",
