@@ -28,7 +28,7 @@ OPENING_SECONDS = 120.0  # a SYN is repeated for about that long
 CLOSED_SECONDS = 30.0  # after FIN or RST, for what is still under way
 IDLE_SECONDS = 24 * 3600.0
 UDP_IDLE_SECONDS = 600.0
-_SWEEP = 512  # flows looked at in one tick
+_ROUND, _SWEEP = 0.1, 512  # in so many seconds every flow is looked at for time-outs, or so many are
 _VLAN = 0x0FFF  # of the packet mark: the VLAN id, 0 without a tag (kernel/marks.py)
 _TAKE_UP = 16  # records of a predecessor's flows that are read at a time, while packets wait
 
@@ -457,10 +457,14 @@ class Pipeline:
 
     # --- time and reload --------------------------------------------------------------------------
 
-    def tick(self, now: float) -> list[Emission]:
-        """Time-outs; call it about every 100 ms. Gives packets to send."""
+    def tick(self, now: float, since: float = _ROUND) -> list[Emission]:
+        """Time-outs; call it every 100 ms at the latest. Gives packets to send.
+
+        `since`: seconds since the last call, of which it depends how many flows are looked at.
+        """
         emissions = self.take_up(now)
-        for flow in self.flows.portion(_SWEEP):
+        share = min(since / _ROUND, 1.0)
+        for flow in self.flows.portion(math.ceil(min(len(self.flows), _SWEEP) * share)):
             if _expired(flow, now):
                 self._forget(flow, now)
                 continue

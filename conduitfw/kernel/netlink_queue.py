@@ -433,11 +433,13 @@ def _nobody(packet: Packet) -> None:
 def _line(number: int) -> list[int] | None:
     """The kernel's figures of a queue (nfnetlink_queue.c, seq_show), or None where nobody has bound it."""
     try:
-        lines = _FIGURES.read_text().splitlines()
+        with open(_FIGURES, "rb", buffering=0) as file:
+            lines = file.read().splitlines()
     except OSError:
         return None
+    wanted = b"%d" % number
     for line in lines:
-        figures = [int(word) for word in line.split()]
-        if figures and figures[0] == number:
-            return figures
+        words = line.split()
+        if words and words[0] == wanted:
+            return [int(word) for word in words]
     return None

@@ -31,5 +31,5 @@ cdef class Hand:
     @cython.locals(now=double, counters=cython.ulonglong[::1], record=cython.uchar[::1], payload=bytes)
     cpdef take(self, Packet packet)
     @cython.locals(counters=cython.ulonglong[::1], mark=cython.longlong, outcome=Outcome)
-    cdef _judge(self, Packet packet, bytes payload, double now)
+    cpdef _judge(self, Packet packet, bytes payload, double now)
     cpdef send(self, emissions)

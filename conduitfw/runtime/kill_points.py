@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from conduitfw import record
+from conduitfw import flow, record
+from conduitfw.denial import Emission
+from conduitfw.flow import Flow
+from conduitfw.kernel.netlink_queue import Packet
+from conduitfw.record import Records
+from conduitfw.runtime import worker
+from conduitfw.runtime.hand import Hand
 
 # In the order in which a packet meets them. `torn`: what seldom changes is half written, and the record marked so.
 # `unsent`: the verdict is found and waits to be sent with others; `verdict`: the kernel has it.
@@ -20,93 +26,85 @@ POINTS = (
 )  # fmt: skip
 
 
-def arm(folder: str, worker: Any, pipeline: Any) -> None:
-    """Put the points around the stages of a worker that is about to serve."""
+def place(folder: str) -> None:
+    """Put the points around the stages of every worker of this process: compiled or not, they are subclasses."""
     at = _Points(Path(folder))
-    records = pipeline.flows.records
-    hand = worker._hand
-    take, judge, send = hand.take, hand._judge, hand.send
-    mark, write, write_ordinary, write_seldom = (
-        records.mark,
-        records.write,
-        records.write_ordinary,
-        records._write_seldom,
-    )
 
-    def receive(packet: Any) -> None:
-        at.payload = packet.payload
-        take(packet)
-        at.reach("done")
+    class PointedPacket(Packet):
+        """A packet whose verdict is a point."""
 
-    def judged(packet: Any, payload: bytes, now: float) -> None:
-        at.reach("received")
-        judge(_Packet(packet, at), payload, now)
+        def __init__(self, packet: Packet) -> None:
+            super().__init__(packet._queue)
+            self.number, self.mark, self.ifindex = packet.number, packet.mark, packet.ifindex
+            self.mac, self.payload = packet.mac, packet.payload
 
-    def emit(emissions: Any) -> None:
-        send(emissions)
-        if emissions:
-            at.reach("emitted")
+        def accept(self, mark: int, payload: bytes | None = None) -> None:
+            super().accept(mark, payload)
+            self._given()
 
-    def marked(flow: Any) -> None:
-        at.reach("decoded")
-        mark(flow)
-        at.reach("marked")
+        def drop(self) -> None:
+            super().drop()
+            self._given()
 
-    def tear(flow: Any) -> None:
-        if at.armed("torn"):
-            records._octets[flow.at] = record.WRITING
-            at.reach("torn")
+        def _given(self) -> None:
+            at.reach("unsent")
+            self.flush()
+            at.reach("verdict")
 
-    def half_written(flow: Any) -> None:
-        at.reach("writing")  # the half that nobody reads yet is there
-        write_seldom(flow)
+    class PointedHand(Hand):
+        """What a worker does with a packet."""
 
-    def written(flow: Any) -> None:
-        at.reach("inspected")
-        tear(flow)
-        write(flow)
-        at.reach("written")
+        def take(self, packet: Packet) -> None:
+            at.payload = packet.payload
+            super().take(PointedPacket(packet))
+            at.reach("done")
 
-    def written_at_once(flow: Any, packed: bytes) -> bool:
-        at.reach("inspected")
-        tear(flow)
-        before = bytes(records._octets[flow.at : flow.at + 2])
-        done = write_ordinary(flow, packed)
-        if done:
-            if at.armed("writing"):  # all but the two octets that make it count
-                records._octets[flow.at : flow.at + 2] = before
-                at.reach("writing")
+        def _judge(self, packet: Packet, payload: bytes, now: float) -> None:
+            at.reach("received")
+            super()._judge(packet, payload, now)
+
+        def send(self, emissions: Sequence[Emission]) -> None:
+            super().send(emissions)
+            if emissions:
+                at.reach("emitted")
+
+    class PointedRecords(Records):
+        """What is written of a flow."""
+
+        def mark(self, flow: Flow) -> None:
+            at.reach("decoded")
+            super().mark(flow)
+            at.reach("marked")
+
+        def write(self, flow: Flow) -> None:
+            at.reach("inspected")
+            self._tear(flow)
+            super().write(flow)
             at.reach("written")
-        return bool(done)
 
-    hand._judge, hand.send = judged, emit
-    for queue in worker._queues:
-        queue.take = receive
-    records.mark, records._write_seldom = marked, half_written
-    records.write, records.write_ordinary = written, written_at_once
+        def write_ordinary(self, flow: Flow, packed: bytes) -> bool:
+            at.reach("inspected")
+            self._tear(flow)
+            before = bytes(self.memory[flow.at : flow.at + 2])
+            done = super().write_ordinary(flow, packed)
+            if done:
+                if at.armed("writing"):  # all but the two octets that make it count
+                    self.memory[flow.at : flow.at + 2] = before
+                    at.reach("writing")
+                at.reach("written")
+            return done
 
+        def _write_seldom(self, flow: Flow) -> None:
+            at.reach("writing")  # the half that nobody reads yet is there
+            super()._write_seldom(flow)
 
-class _Packet:
-    """A packet whose verdict is a point."""
+        def _tear(self, flow: Flow) -> None:
+            if at.armed("torn"):
+                self.memory[flow.at] = record.WRITING
+                at.reach("torn")
 
-    def __init__(self, packet: Any, at: _Points) -> None:
-        self._packet, self._at = packet, at
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._packet, name)
-
-    def accept(self, *words: Any, **named: Any) -> None:
-        self._packet.accept(*words, **named)
-        self._given()
-
-    def drop(self) -> None:
-        self._packet.drop()
-        self._given()
-
-    def _given(self) -> None:
-        self._at.reach("unsent")
-        self._packet.flush()
-        self._at.reach("verdict")
+    # The names that their makers look up: a module of either build has them in its dictionary.
+    vars(worker)["Hand"], vars(flow)["Records"] = PointedHand, PointedRecords
 
 
 class _Points:

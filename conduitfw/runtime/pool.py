@@ -13,7 +13,7 @@ import math
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 from conduitfw.policy.compile import Tables
@@ -73,7 +73,7 @@ class Place:
     heir: Member | None = None  # of a new policy, until the member has left
     restarts: int = 0
     succeeds: bool = False  # a program before this one has served it
-    beat_seen: float = 0.0  # the last heartbeat, ...
+    silent_since: float = 0.0  # the heartbeat behind which a silence was first seen, ...
     ran_then: float = 0.0  # ... and how much processor time the member had had by then
 
 
@@ -90,6 +90,7 @@ class Pool:
     next_start: float = 0.0
     _quick_deaths: deque[float] = field(default_factory=deque)
     _parting: list[Member] = field(default_factory=list)  # who serves no more, and ends when nobody waits to serve
+    _dying: list[tuple[Place, Member]] = field(default_factory=list)  # dead, and the kernel is at it still
     _exchanging: bool = False
     _calm_at: float = 0.0  # from when on nobody minds what else is done
 
@@ -109,6 +110,11 @@ class Pool:
     def proven(self, now: float) -> bool:
         """Whether every place has been served long enough to rely on it."""
         return self.serving and all(place.member and now - place.member.since >= PROVEN for place in self.places)
+
+    @property
+    def buried(self) -> bool:
+        """Whether whoever died is told of."""
+        return not self._dying
 
     def descriptors(self) -> list[int]:
         """What to poll: something to read there means that `step` has work."""
@@ -132,18 +138,20 @@ class Pool:
 
     # --- one step of the loop ---------------------------------------------------------------------
 
-    def step(self, now: float, on_time_since: float) -> None:
+    def step(self, now: float, on_time_since: float, spoke: Container[int] | None = None) -> None:
         """Hear reports, bury the dead, end the silent, fill what is empty.
 
-        `on_time_since`: since when the supervisor's own steps came on time. A machine that stood still
-        made everybody silent, and kills nobody.
+        `spoke`: which of `descriptors` have something to read; None: any may. `on_time_since`: since when the
+        supervisor's own steps came on time. A machine that stood still made everybody silent, and kills nobody.
         """
         for member in self._members():
-            self._hear(member, now)
+            if spoke is None or member.end.fileno() in spoke:
+                self._hear(member, now)
         for place in self.places:
             self._look_after(place, now, on_time_since)
         if self.spare is not None and self._has_died(self.spare, now):
             self.spare = None
+        self._dying = [each for each in self._dying if not self._is_buried(*each)]
         # Ends and forks take the kernel a core for milliseconds: not while somebody begins to serve.
         calm = not self._exchanging and now >= self._calm_at
         if calm:
@@ -179,33 +187,47 @@ class Pool:
             self._parting.append(member)
             self._fill(place, Order.SERVE, now)
             return
-        if (ended := child.reap(member.pid)) is not None:
-            left = self._hear(member, now)  # what it said last
-            member.end.close()
-            place.member = None
-            if not left:
-                place.restarts += 1
-                self._delay_after_death(now, quick=member.served_since is None or now - member.served_since < QUICK)
-            if left or (self._exchanging and place.heir is not None):
-                self._fill(place, Order.SERVE if left else Order.TAKE_OVER, now)
-            else:
-                self._refill(place, now)
-            if not left:  # packets wait: it is told when another has its order
-                self.notifier.engine(EngineKind.WORKER_DEATH, place=place.index, pid=member.pid, ended=ended)
+        ended = child.reap(member.pid)
+        if ended is not None or (member.served_since is not None and place.slot.lifeline.broken):
+            self._replace_dead(place, member, now)
+            # Packets wait: it is told when another has its order.
+            if not self._is_buried(place, member, ended):
+                self._dying.append((place, member))
             return
         allowed = self.silence if member.state in (MemberState.SERVING, MemberState.LEAVING) else PREPARATION
-        if place.slot.heartbeat != place.beat_seen:
-            place.beat_seen, place.ran_then = place.slot.heartbeat, child.ran(member.pid)
-        silent = now - max(place.slot.heartbeat, on_time_since)
+        beat = place.slot.heartbeat
+        silent = now - max(beat, on_time_since)
+        if silent > allowed / 3 and beat != place.silent_since:
+            place.silent_since, place.ran_then = beat, child.ran(member.pid)
         if allowed < silent <= STARVED * allowed and child.runnable(member.pid):
             # Who only waits for a processor is not hung: another in its place would wait as long.
             ran = child.ran(member.pid)
-            if ran and ran - place.ran_then < allowed / 2:
+            if ran and ran - place.ran_then < allowed / 3:
                 return
         if member.state is not MemberState.KILLED and silent > allowed:
             member.enter(MemberState.KILLED, now)
             self.notifier.engine(EngineKind.WORKER_SILENT, place=place.index, pid=member.pid, seconds=allowed)
             child.kill(member.pid)  # reaped by a later step: a place is filled only when it is dead
+
+    def _replace_dead(self, place: Place, member: Member, now: float) -> None:
+        left = self._hear(member, now)  # what it said last
+        place.member = None
+        if not left:
+            place.restarts += 1
+            self._delay_after_death(now, quick=member.served_since is None or now - member.served_since < QUICK)
+        if left or (self._exchanging and place.heir is not None):
+            self._fill(place, Order.SERVE if left else Order.TAKE_OVER, now)
+        else:
+            self._refill(place, now)
+
+    def _is_buried(self, place: Place, member: Member, ended: str | None = None) -> bool:
+        ended = ended or child.reap(member.pid)
+        if ended is None:
+            return False
+        member.end.close()
+        if member.state is not MemberState.LEFT:
+            self.notifier.engine(EngineKind.WORKER_DEATH, place=place.index, pid=member.pid, ended=ended)
+        return True
 
     def _has_died(self, member: Member, now: float) -> bool:
         """For members that wait: dead, or not ready in time."""
@@ -264,6 +286,7 @@ class Pool:
         else:
             member = self._fork(self.tables, now)
         place.slot.beat(now)
+        place.slot.lifeline.release()  # its predecessor's: from here on a break means this member
         send(member.end, order + bytes((place.index,)))
         member.enter(MemberState.ORDERED, now)
         place.member = member
@@ -330,7 +353,7 @@ class Pool:
             with contextlib.suppress(OSError):  # one that is dead already
                 member.end.shutdown(socket.SHUT_WR)
         deadline = time.monotonic() + within
-        left = {member.pid for member in self._members()}
+        left = {member.pid for member in (*self._members(), *(member for _, member in self._dying))}
         while left:
             left = {pid for pid in left if child.reap(pid) is None}
             if left and time.monotonic() > deadline:

@@ -14,10 +14,12 @@ import struct
 
 import msgspec
 
+from conduitfw.runtime import lifeline
+
 SLOT_SIZE = 16384
-# Within a slot: heartbeat and counters; the packet in hand; a block (sequence, odd: being written; length; bytes); who
-# is in quarantine.
-_HAND_AT, _BLOCK_AT, _QUARANTINE_AT = 512, 1024, 8192
+# Within a slot: heartbeat and counters; the sign of a death; the packet in hand; a block (sequence, odd: being written;
+# length; bytes); who is in quarantine.
+_LIFELINE_AT, _HAND_AT, _BLOCK_AT, _QUARANTINE_AT = 504, 512, 1024, 8192
 _BLOCK_HEAD = 16
 _BLOCK_ROOM = _QUARANTINE_AT - _BLOCK_AT - _BLOCK_HEAD
 HAND_ROOM = 128  # bytes of the packet in hand
@@ -51,7 +53,8 @@ class Slot:
         """`view`: SLOT_SIZE bytes."""
         self.pulse = view[:8].cast("d")  # [0]: when it last said that it lives
         # A plain sequence of 64-bit numbers, so that the packet path can say counters[PACKETS] += 1.
-        self.counters = view[:_HAND_AT].cast("Q")
+        self.counters = view[:_LIFELINE_AT].cast("Q")
+        self.lifeline = lifeline.Lifeline(view[_LIFELINE_AT : _LIFELINE_AT + lifeline.SIZE])  # of whoever serves it
         # [0]: whether a packet is in hand, [1]: how many of its bytes stand behind.
         self.hand = view[_HAND_AT:_BLOCK_AT]
         self._block = view[_BLOCK_AT:_QUARANTINE_AT]

@@ -12,7 +12,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -260,7 +260,7 @@ class Supervisor:
 
     def _step_upgrade(self, check: Check) -> None:
         refusal = check.result()
-        if refusal is None or (not refusal and not self._pool.serving):
+        if refusal is None or (not refusal and not (self._pool.serving and self._pool.buried)):
             return
         self._upgrade = None
         if refusal:
@@ -357,26 +357,36 @@ class Supervisor:
     def _loop(self) -> None:
         wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        for place in self._pool.places:
+            place.slot.lifeline.watch(woken)
         before = {
             number: signal.signal(number, self._on_signal)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
         }
         self._hangup = False
         last = self._on_time_since = time.monotonic()
+        polled: set[int] = set()
+        poll = select.poll()
+        spoke: list[int] | None = None
         try:
             while self._stopping is None:
                 now = time.monotonic()
                 if now - last > LATE:
                     self._on_time_since = now
                 last = now
-                self._step(now)
-                poll = select.poll()
-                for descriptor in (wake, self._control_end.fileno(), *self._pool.descriptors()):
+                self._step(now, spoke)
+                wanted = {wake, self._control_end.fileno(), *self._pool.descriptors()}
+                for descriptor in polled - wanted:
+                    poll.unregister(descriptor)
+                for descriptor in wanted - polled:
                     poll.register(descriptor, select.POLLIN)
+                polled = wanted
                 # Neither a tick late to see who is silent, nor a moment early.
-                poll.poll(min(TICK, self._pool.until_silent(time.monotonic()) + 0.001) * 1000)
-                with contextlib.suppress(BlockingIOError):
-                    os.read(wake, 4096)
+                found = poll.poll(min(TICK, self._pool.until_silent(time.monotonic()) + 0.001) * 1000)
+                spoke = [descriptor for descriptor, _ in found]
+                if wake in spoke:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(wake, 4096)
         finally:
             self._finish()
             signal.set_wakeup_fd(-1)
@@ -391,10 +401,11 @@ class Supervisor:
         elif number == signal.SIGHUP:
             self._hangup = True
 
-    def _step(self, now: float) -> None:
+    def _step(self, now: float, spoke: Collection[int] | None) -> None:
+        """`spoke`: descriptors that have something to read; None: any may."""
         self._shared.supervisor.beat(now)
+        self._pool.step(now, self._on_time_since, spoke)
         self._keep_control(now)
-        self._pool.step(now, self._on_time_since)
         if self._pool.serving and not self._announced:
             self._announced = True
             self._manager.tell("READY=1", f"STATUS=enforcing {self._policy.site}")
@@ -404,7 +415,8 @@ class Supervisor:
             if self._control_pid:
                 os.kill(self._control_pid, signal.SIGHUP)
             self._begin_reload(-1, self._paths, "signal")
-        while data := receive(self._control_end):
+        asked = spoke is None or self._control_end.fileno() in spoke
+        while asked and (data := receive(self._control_end)):
             self._answer(msgspec.msgpack.decode(data, type=dict[str, Any]), now)
         if self._taking_up is not None:
             self._step_taking_up(self._taking_up, now)

@@ -21,14 +21,17 @@ from conduitfw.kernel.netlink_queue import NetlinkQueue, Waiter
 from conduitfw.policy.compile import Tables
 from conduitfw.policy.ledger import Ledger
 from conduitfw.record import Records
+from conduitfw.runtime import lifeline
 from conduitfw.runtime.figures import Figures
 from conduitfw.runtime.hand import Hand, Transmitter
+from conduitfw.runtime.lifeline import Lifeline
 from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send, serving
 from conduitfw.runtime.quarantine import PATIENCE, PATIENCE_WITH_ENDS, QUARANTINE_SECONDS, Quarantine, place_of
 from conduitfw.runtime.shared import Counter, Slot
 from conduitfw.verdict import Pipeline
 
-TICK = 0.1  # seconds: the step of its time-outs
+TICK = 0.0125  # seconds: the step of its time-outs; a few flows each, since packets wait meanwhile
+PUBLISH = 0.1  # seconds: the step of its figures
 BEAT = 0.05  # seconds: the longest between two signs of life
 _ERROR_NOTICE_EVERY = 1.0  # seconds: a packet that makes the engine fail may come a thousand times
 
@@ -63,11 +66,10 @@ class Worker:
         self._notices = notices
         self._transmitter = transmitter
         self._busy_poll = busy_poll
-        self._arm: Callable[[Worker, Pipeline], None] | None = None
         if folder := os.environ.get("CONDUITFW_KILL_POINTS"):  # tests: this process kills itself where they say
             from conduitfw.runtime import kill_points
 
-            self._arm = partial(kill_points.arm, folder)
+            kill_points.place(folder)
 
     def run(self, orders: socket.socket) -> None:
         """Wait for the order to serve, and serve until the order to leave. Runs in the forked process."""
@@ -83,6 +85,7 @@ class Worker:
             self._begin(self._posts[order[1]], after_death=order[:1] == Order.TAKE_OVER)
             send(orders, serving(time.monotonic()))
             self._serve(orders)
+            self._slot.lifeline.release()
         send(orders, Report.LEFT)
         # An end takes the kernel a core for milliseconds, which an heir needs now: the supervisor says when.
         orders.setblocking(True)
@@ -94,9 +97,12 @@ class Worker:
         Whoever serves may write meanwhile, so what is read here means nothing.
         """
         for post in self._posts:
-            for memory in (post.flows, post.ledger):
-                bytes(memory[:: mmap.PAGESIZE])
+            bytes(post.flows[: Records(post.flows).used : mmap.PAGESIZE])
+            bytes(post.ledger[:: mmap.PAGESIZE])
         post = self._posts[0]
+        line = Lifeline(memoryview(bytearray(lifeline.SIZE)))
+        line.hold()
+        line.release()
         Notifier(self._notices, post.slot, self._tables.policy)
         Quarantine(post.slot.quarantine, 0.0)
         post.slot.published()
@@ -109,6 +115,7 @@ class Worker:
 
     def _begin(self, post: Post, *, after_death: bool) -> None:
         slot = self._slot = post.slot
+        slot.lifeline.hold()
         self._queues = post.queues
         self._notifier = Notifier(self._notices, slot, self._tables.policy)
         self._error_told = 0.0
@@ -134,8 +141,6 @@ class Worker:
         self._timed(partial(self._pipeline.end_suspects, now), now)  # what a predecessor's last packet belonged to
         for queue in self._queues:
             queue.take = self._hand.take
-        if self._arm is not None:
-            self._arm(self, self._pipeline)
 
     def _look_at_what_killed(self, now: float) -> None:
         """What a predecessor had in hand when it died: again and again is no accident."""
@@ -165,7 +170,7 @@ class Worker:
     def _serve(self, orders: socket.socket) -> None:
         waiter = Waiter(self._queues, orders.fileno(), self._busy_poll)
         slot = self._slot
-        next_tick = 0.0
+        ticked = next_tick = next_figures = 0.0
         while True:
             wait = 0 if self._pipeline.flows.unread else BEAT
             if waiter.serve(wait) and receive(orders) is not None:  # the order to leave, or nobody there to give one
@@ -176,8 +181,10 @@ class Worker:
             if self._pipeline.flows.unread:
                 self._timed(partial(self._pipeline.take_up, now), now)
             if now >= next_tick:
-                next_tick = now + TICK
-                self._timed(partial(self._pipeline.tick, now), now)
+                self._timed(partial(self._pipeline.tick, now, now - ticked), now)
+                ticked, next_tick = now, now + TICK
+            if now >= next_figures:
+                next_figures = now + PUBLISH
                 if self._quarantine.active:
                     self._quarantine.expire(now)
                 self._publish()

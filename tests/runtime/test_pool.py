@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import select
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from conduitfw.policy.compile import Tables
+from conduitfw.runtime import child
 from conduitfw.runtime.messages import (
     EngineKind,
     EngineNotice,
@@ -119,6 +121,40 @@ def test_a_dead_member_is_replaced_by_the_spare_which_takes_over(bench: Bench) -
     assert bench.slot.counters[Counter.UNDECIDED] == 1  # it dropped what the dead one had in hand
     assert bench.told() == [EngineKind.WORKER_DEATH]
     bench.until(lambda: bench.pool.spare is not None)  # and there is a next spare
+
+
+def large(slot: Slot, tables: Tables, orders: socket.socket) -> None:
+    """As an honest one whose end takes the kernel a while."""
+    slot.lifeline.hold()
+    memory = mmap.mmap(-1, 200 << 20)
+    memory.madvise(mmap.MADV_NOHUGEPAGE)
+    for at in range(0, len(memory), mmap.PAGESIZE):
+        memory[at] = 1
+    slot.counters[Counter.CHANGED] += 1
+    while receive(orders) is None:
+        slot.beat(time.monotonic())
+        time.sleep(0.001)
+
+
+def test_a_dead_member_is_replaced_before_the_kernel_has_taken_it_apart_and_told_once() -> None:
+    bench = Bench(large, silence=30.0)
+    try:
+        bench.until(lambda: bench.pool.serving and bench.pool.spare and bench.slot.counters[Counter.CHANGED], 30.0)
+        old, spare = bench.pid, bench.pool.spare
+        assert spare is not None
+        bench.until(lambda: spare.state is MemberState.READY)
+        os.kill(old, signal.SIGKILL)
+        bench.until(lambda: bench.pid != old)
+        assert bench.pid == spare.pid
+        assert child.is_alive(old)  # its parent cannot be told yet, ...
+        assert bench.told() == []
+        found: list[EngineKind] = []
+        bench.until(lambda: found.extend(bench.told()) or (found and not child.is_alive(old)))
+        bench.until(lambda: bench.pool.serving and bench.slot.counters[Counter.CHANGED] == 2, 30.0)
+        assert [*found, *bench.told()] == [EngineKind.WORKER_DEATH]  # ... and is, once
+        assert bench.pid == spare.pid and bench.slot.counters[Counter.UNDECIDED] == 1
+    finally:
+        bench.pool.stop(5.0)
 
 
 def test_the_pool_says_when_somebody_will_have_been_silent_for_too_long(bench: Bench) -> None:

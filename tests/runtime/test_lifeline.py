@@ -1,0 +1,116 @@
+"""Real processes that hold a lifeline, and die."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from conduitfw.runtime.lifeline import SIZE, Lifeline
+
+MUCH = 200 << 20  # octets, page by page: the kernel takes a while to give them back
+
+
+@pytest.fixture
+def line() -> Lifeline:
+    return Lifeline(memoryview(mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_SHARED))[504 : 504 + SIZE])
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[Callable[[], object]], int]]:
+    """Start a process that does something and waits; gives its number when it has."""
+    started = []
+
+    def start(what: Callable[[], object]) -> int:
+        near, far = os.pipe()
+        if (pid := os.fork()) == 0:
+            try:
+                what()
+                os.write(far, b"\0")
+                signal.pause()
+            finally:
+                os._exit(1)
+        os.close(far)
+        started.append(pid)
+        assert os.read(near, 1)
+        os.close(near)
+        return pid
+
+    yield start
+    for pid in started:
+        try:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            continue
+
+
+Start = Callable[[Callable[[], object]], int]
+
+
+def test_it_breaks_before_the_dead_process_is_taken_apart(line: Lifeline, start: Start) -> None:
+    def hold() -> None:
+        memory = mmap.mmap(-1, MUCH)
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+        for at in range(0, MUCH, mmap.PAGESIZE):
+            memory[at] = 1
+        line.hold()
+        hold.memory = memory  # type: ignore[attr-defined]
+
+    pid = start(hold)
+    assert not line.broken
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while not line.broken:
+        assert time.monotonic() < deadline
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0), "the parent is told first"
+    assert os.waitpid(pid, os.WNOHANG) == (0, 0)  # it still is
+    os.waitpid(pid, 0)
+    assert line.broken
+
+
+def test_whoever_watches_is_told_of_every_death(line: Lifeline, start: Start) -> None:
+    near, far = os.pipe2(os.O_NONBLOCK)
+    line.watch(far)
+    for _ in range(20):
+        pid = start(line.hold)
+        assert not line.broken and not select.select([near], [], [], 0)[0]
+        os.kill(pid, signal.SIGKILL)
+        assert select.select([near], [], [], 5)[0] and line.broken
+        os.read(near, 100)
+        os.waitpid(pid, 0)
+
+
+def test_who_has_let_go_of_it_means_nothing_by_dying(line: Lifeline, start: Start) -> None:
+    def hold_and_release() -> None:
+        line.hold()
+        line.release()
+
+    pid = start(hold_and_release)
+    successor = start(line.hold)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert not line.broken
+    os.kill(successor, signal.SIGKILL)
+    os.waitpid(successor, 0)
+    assert line.broken
+
+
+def test_a_child_of_who_holds_it_does_not(line: Lifeline, start: Start) -> None:
+    """What is forked off later has the memory, and not the hold."""
+    near, far = os.pipe()
+
+    def hold_and_fork() -> None:
+        line.hold()
+        if (child := os.fork()) == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        os.write(far, bytes((line.broken,)))
+
+    start(hold_and_fork)
+    assert os.read(near, 1) == b"\0"
