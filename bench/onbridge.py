@@ -102,7 +102,7 @@ def _check(way: Way, before: int, polls: int) -> None:
         raise OSError(f"{way.name}: {polls} polls, but only {decided} packets were accepted by the engine")
 
 
-def _processes(firewall: Firewall) -> Iterator[int]:
+def processes(firewall: Firewall) -> Iterator[int]:
     """The firewall's processes."""
     waiting = [firewall.process.pid]
     while waiting:
@@ -117,7 +117,7 @@ def _memory(firewall: Firewall) -> dict[str, float]:
     """Megabytes of all processes together: each page once (proportional share), and what is theirs alone."""
     total = {"Pss": 0.0, "Private_Dirty": 0.0}
     count = 0
-    for pid in _processes(firewall):
+    for pid in processes(firewall):
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                 name, _, rest = line.partition(":")

@@ -5,7 +5,9 @@
  *       latency COUNT         COUNT polls, one at a time, over all sessions in turn
  *       throughput MILLIS     one poll under way on every session, for that long
  *       throughput MILLIS N   the same on the first N sessions
- *     Each is answered by a line of JSON: times in microseconds, percentiles of all round trips (nothing is
+ *       trace COUNT              as latency, and the answer is a list: when each began (CLOCK_MONOTONIC) and how long
+ *                                it took
+ *     Each other one is answered by a line of JSON: times in microseconds, percentiles of all round trips (nothing is
  *     binned), and a histogram in steps of a quarter of a power of two.
  */
 #define _GNU_SOURCE
@@ -206,6 +208,27 @@ static void latency(struct session *all, int sessions, long count)
     tell((now() - began) / 1e6);
 }
 
+static void trace(struct session *all, int sessions, long count)
+{
+    double *began = calloc(count, sizeof *began), *took = calloc(count, sizeof *took);
+    if (began == NULL || took == NULL)
+        fail("memory");
+    for (long i = 0; i < count; i++) {
+        struct session *s = &all[i % sessions];
+        ask(s);
+        while (!hear(s))
+            ;
+        began[i] = s->began;
+        took[i] = now() - s->began;
+    }
+    for (long i = 0; i < count; i++)
+        printf("%s[%.1f, %.1f]", i ? ", " : "[", began[i], took[i]);
+    puts("]");
+    fflush(stdout);
+    free(began);
+    free(took);
+}
+
 static void throughput(struct session *all, int sessions, double millis)
 {
     int poll = epoll_create1(0), under_way = sessions;
@@ -262,6 +285,8 @@ static int poll_sessions(const char *source, const char *address, int port, int 
             return 2;
         if (!strcmp(what, "latency"))
             latency(all, sessions, (long)amount);
+        else if (!strcmp(what, "trace"))
+            trace(all, sessions, (long)amount);
         else
             throughput(all, some, amount);
     }

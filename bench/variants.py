@@ -37,6 +37,7 @@ class Way:
     firewall: Firewall | None = None
     policy: Path = Path()
     queueing: int = 0  # the process that gives verdicts, where there is one
+    answering: int = 0  # the process that answers the polls
 
     def ran(self) -> float:
         """Seconds of processor time of the process that gives verdicts, so far."""
@@ -49,6 +50,11 @@ class Way:
         self.begin(command)
         return self.end()
 
+    def trace(self, polls: int) -> list[tuple[float, float]]:
+        """So many polls: when each began and how long it took (us, CLOCK_MONOTONIC)."""
+        self.begin(f"trace {polls}")
+        return [(began, took) for began, took in json.loads(self._line())]
+
     def begin(self, command: str) -> None:
         """Give the poller a command."""
         assert self.poller.stdin is not None
@@ -57,13 +63,16 @@ class Way:
 
     def end(self) -> dict[str, Any]:
         """Wait for the poller's answer."""
+        answer = json.loads(self._line())
+        assert isinstance(answer, dict)
+        return answer
+
+    def _line(self) -> str:
         assert self.poller.stdout is not None
         line = self.poller.stdout.readline()
         if not line:
             raise OSError(f"{self.name}: the poller ended with {self.poller.wait()}")
-        answer = json.loads(line)
-        assert isinstance(answer, dict)
-        return answer
+        return line
 
 
 class Ways:
@@ -161,9 +170,10 @@ class Ways:
         # Both sides keep to a core of their own: else the scheduler puts them on one now and then, and half of the
         # round trips cost a third of the others, with and without anything between them.
         serve = ["taskset", "-c", _SERVING_CORE, ping, "serve", SERVER, str(PORT)]
-        _ready(network.start(CELL, serve, stderr=None), "the answering side")
+        answering = _ready(network.start(CELL, serve, stderr=None), "the answering side").pid
         words = ["taskset", "-c", _POLLING_CORE, ping, "poll", CLIENT, SERVER, str(PORT), str(sessions)]
-        return Way(name, network, _ready(network.start(SCADA, words, stderr=None), name), firewall)
+        poller = _ready(network.start(SCADA, words, stderr=None), name)
+        return Way(name, network, poller, firewall, answering=answering)
 
 
 @contextmanager

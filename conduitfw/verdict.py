@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from conduitfw import denial, stream, tcp, translation
 from conduitfw.denial import Emission
-from conduitfw.flow import Flow, FlowTable, State
+from conduitfw.flow import FlowTable, State
 from conduitfw.inspection import BOUNDS, Findings
 from conduitfw.ordinary import Ordinary, is_ordinary
 from conduitfw.outcome import Notice, NoticeKind, Outcome, Verdict
@@ -22,6 +22,7 @@ from conduitfw.policy.compile import Tables
 from conduitfw.policy.ledger import Ledger
 from conduitfw.protocols import Remark, Unit
 from conduitfw.reasons import Malformed, Reason
+from conduitfw.record import Flow
 
 TOMBSTONE_SECONDS = 60.0
 OPENING_SECONDS = 120.0  # a SYN is repeated for about that long
@@ -29,6 +30,9 @@ CLOSED_SECONDS = 30.0  # after FIN or RST, for what is still under way
 IDLE_SECONDS = 24 * 3600.0
 UDP_IDLE_SECONDS = 600.0
 _ROUND, _SWEEP = 0.1, 512  # in so many seconds every flow is looked at for time-outs, or so many are
+# Of every flow that is looked at: plain numbers are compared faster than members of an enum.
+_OPENING, _ANSWERED, _OPEN = int(State.OPENING), int(State.ANSWERED), int(State.OPEN)
+_TOMBSTONE, _TCP = int(State.TOMBSTONE), int(TCP)
 _VLAN = 0x0FFF  # of the packet mark: the VLAN id, 0 without a tag (kernel/marks.py)
 _TAKE_UP = 16  # records of a predecessor's flows that are read at a time, while packets wait
 
@@ -468,9 +472,9 @@ class Pipeline:
             if _expired(flow, now):
                 self._forget(flow, now)
                 continue
-            if flow.resets_due and flow.state == State.TOMBSTONE and not flow.pending:
+            if flow.resets_due and flow.state == _TOMBSTONE and not flow.pending:
                 emissions += denial.end_again(flow)
-            if flow.transport != TCP or flow.state not in (State.ANSWERED, State.OPEN) or flow.observed:
+            if flow.transport != _TCP or (flow.state != _OPEN and flow.state != _ANSWERED) or flow.observed:
                 continue
             if flow.channel is None and not self._find_channel(flow):
                 continue
@@ -600,11 +604,11 @@ _ALWAYS_ENDS = frozenset(
 
 def _expired(flow: Flow, now: float) -> bool:
     idle = now - flow.last
-    if flow.transport == UDP:
+    if flow.transport != _TCP:
         return idle > UDP_IDLE_SECONDS
-    if flow.state == State.TOMBSTONE:
+    if flow.state == _TOMBSTONE:
         return idle > TOMBSTONE_SECONDS
-    if flow.state in (State.OPENING, State.ANSWERED):
+    if flow.state == _OPENING or flow.state == _ANSWERED:
         return idle > OPENING_SECONDS
     if flow.closing or (flow.client_ended and flow.server_ended):
         return idle > CLOSED_SECONDS

@@ -112,6 +112,11 @@ class Pool:
         return self.serving and all(place.member and now - place.member.since >= PROVEN for place in self.places)
 
     @property
+    def settled(self) -> bool:
+        """Whether nobody is about to begin, or to end."""
+        return self.serving and self.spare is not None and not self._parting and self.buried
+
+    @property
     def buried(self) -> bool:
         """Whether whoever died is told of."""
         return not self._dying

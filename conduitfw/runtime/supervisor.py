@@ -38,8 +38,8 @@ from conduitfw.runtime.service_manager import ServiceManager
 from conduitfw.runtime.shared import Counter, Shared
 from conduitfw.runtime.worker import Post, Worker
 
-TICK = 0.05  # seconds
-LATE = 0.12  # seconds between two ticks from which on the supervisor itself was held up
+TICK, TICK_UNDER_WAY = 0.1, 0.05  # seconds: as a rule, and while something is awaited
+LATE = 0.07  # seconds more than that between two steps, from which on the supervisor itself was held up
 CONTROL_LIVED = 1.0  # seconds after which its death is no part of a row
 CONTROL_SILENCE = 30.0  # seconds: control may wait for a slow disk; nothing depends on it
 CONTROL_FINISHES_WITHIN = 2.0  # seconds, at an upgrade
@@ -365,13 +365,14 @@ class Supervisor:
         }
         self._hangup = False
         last = self._on_time_since = time.monotonic()
+        wait = TICK
         polled: set[int] = set()
         poll = select.poll()
         spoke: list[int] | None = None
         try:
             while self._stopping is None:
                 now = time.monotonic()
-                if now - last > LATE:
+                if now - last > wait + LATE:
                     self._on_time_since = now
                 last = now
                 self._step(now, spoke)
@@ -382,7 +383,8 @@ class Supervisor:
                     poll.register(descriptor, select.POLLIN)
                 polled = wanted
                 # Neither a tick late to see who is silent, nor a moment early.
-                found = poll.poll(min(TICK, self._pool.until_silent(time.monotonic()) + 0.001) * 1000)
+                wait = min(self._tick(), self._pool.until_silent(time.monotonic()) + 0.001)
+                found = poll.poll(wait * 1000)
                 spoke = [descriptor for descriptor, _ in found]
                 if wake in spoke:
                     with contextlib.suppress(BlockingIOError):
@@ -394,6 +396,11 @@ class Supervisor:
                 signal.signal(number, handler)
             os.close(wake)
             os.close(woken)
+
+    def _tick(self) -> float:
+        """Each step interrupts somebody's packet: no more of them than are needed."""
+        awaited = self._reload or self._taking_up or self._upgrade or self._tellers or self._leftovers
+        return TICK_UNDER_WAY if awaited or not self._pool.settled else TICK
 
     def _on_signal(self, number: int, frame: object) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
