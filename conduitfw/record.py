@@ -1,11 +1,12 @@
 """A flow's record: its layout in memory that outlives the worker, and the worker's handle on it (tcp-rules.md, 1).
 
 A record is a mark, what seldom changes, and two halves of what every packet changes: the half that does not count is
-written, then one octet says that it counts, so a worker that is killed leaves one or the other. Only while something
-that seldom changes is written is the record marked as torn. A half has room for the bytes of an ordinary poll; more
+written, then one octet says that it counts, so a worker that is killed leaves one or the other. Before something that
+seldom changes is written it is promised, in front of all records, and the record marked as being written: a successor
+keeps the promise. A half has room for the bytes of an ordinary poll; more
 than that (a long write under way, many requests, a cut answer) go to a block of a pool, a new one each time.
 
-    memory   version | slots ever used, and nothing more as long as a record | record, ... | block, ...
+    memory   version | slots ever used | promise, and nothing more as long as a record | record, ... | block, ...
     record   mark | half | key | what seldom changes | half 0 | half 1
     half     numbers | lengths | block, or 0 | bytes: session, partial, held
 """
@@ -25,7 +26,9 @@ from conduitfw.protocols import Session
 
 LAYOUT_VERSION = 6  # a memory of another version is not read: its flows count as unknown (tcp-rules.md, 9)
 _MAGIC = b"cfw" + bytes((LAYOUT_VERSION,))
-_TOUCHED_AT = 1  # the word behind that: how many slots were ever used
+# Words behind that: how many slots were ever used; the promise: 1 and the slot, or 0; the half that will count; then
+# what seldom changes, as it will be.
+_TOUCHED_AT, _PROMISED_AT, _PROMISED_HALF_AT, _PROMISE_AT = 1, 2, 3, 16
 
 FREE, USED, IN_HAND, WRITING = 0, 1, 2, 3
 _NOT_FREE, _IS_FREE = re.compile(rb"[^\x00]"), re.compile(rb"\x00")  # of marks
@@ -157,6 +160,7 @@ _GLANCE = struct.Struct(
 )
 RECORD_SIZE = _HALVES_AT + 2 * _HALF_SIZE
 _get_seldom = operator.attrgetter(*_SELDOM_NAMES)
+assert _PROMISE_AT + _SELDOM_STRUCT.size <= RECORD_SIZE
 assert _HALF.size == _ROOM_AT and RECORD_SIZE % 8 == 0 and BLOCK_SIZE % 8 == 0
 
 
@@ -344,8 +348,9 @@ class Records:
         if bytes(memory[: len(_MAGIC)]) != _MAGIC:
             for slot in range(self.capacity):
                 self._octets[(slot + 1) * RECORD_SIZE] = FREE
-            self._words[_TOUCHED_AT] = 0
+            self._words[_TOUCHED_AT] = self._words[_PROMISED_AT] = 0
             memory[: len(_MAGIC)] = _MAGIC
+        self._keep_promise()
         marks, found, taken = self.glance()
         self._touched = len(marks)
         self._free_slots = [each.start() for each in _IS_FREE.finditer(marks)]
@@ -443,9 +448,10 @@ class Records:
         self._times[(half >> 3) + 6] = flow.last
         words[word + 14] = len(packed) | len(partial) << 10 | len(held) << 19
         words[word + 15] = block if block >= 0 else _LEFT_OUT
-        self._write_seldom(flow)
+        self._write_seldom(flow, other)
         octets[at + 1] = flow.half = other
         octets[at] = USED
+        words[_PROMISED_AT] = 0
         flow.block = block
         if before > 0:
             self._give_back(flow, before)
@@ -493,8 +499,8 @@ class Records:
         self._octets[at] = _USED
         return True
 
-    def _write_seldom(self, flow: Flow) -> None:
-        """Write what seldom changes, where it did: meanwhile the record is torn."""
+    def _write_seldom(self, flow: Flow, half: int) -> None:
+        """Write what seldom changes, where it did; `half` is to count with it."""
         octets, at = self._octets, flow.at
         seldom = _SELDOM_STRUCT.pack(*_get_seldom(flow))
         place = at + _SELDOM_AT
@@ -503,8 +509,27 @@ class Records:
         elif self.memory[place : place + len(seldom)] == seldom:
             return
         else:
-            octets[at] = WRITING
+            self._promise(flow, half, seldom)
         self.memory[place : place + len(seldom)] = seldom
+
+    def _promise(self, flow: Flow, half: int, seldom: bytes) -> None:
+        self.memory[_PROMISE_AT : _PROMISE_AT + len(seldom)] = seldom
+        self._words[_PROMISED_HALF_AT] = half
+        self._words[_PROMISED_AT] = flow.slot + 1
+        self._octets[flow.at] = WRITING
+
+    def _keep_promise(self) -> None:
+        """Finish what a predecessor died in the midst of. Its packet has no verdict: it was in hand."""
+        promised = self._words[_PROMISED_AT]
+        at = promised * RECORD_SIZE
+        if 0 < promised <= self.capacity and self._octets[at] == WRITING:
+            place = at + _SELDOM_AT
+            self.memory[place : place + _SELDOM_STRUCT.size] = self.memory[
+                _PROMISE_AT : _PROMISE_AT + _SELDOM_STRUCT.size
+            ]
+            self._octets[at + 1] = self._words[_PROMISED_HALF_AT] & 1
+            self._octets[at] = IN_HAND
+        self._words[_PROMISED_AT] = 0
 
     def _take_block(self, flow: Flow) -> int:
         """A block for a flow's bytes; -1 where there is none for it."""

@@ -19,8 +19,9 @@ from conduitfw.record import Records
 from conduitfw.runtime import worker
 from conduitfw.runtime.hand import Hand
 
-# In the order in which a packet meets them. `torn`: what seldom changes is half written, and the record marked so.
-# `unsent`: the verdict is found and waits to be sent with others; `verdict`: the kernel has it.
+# In the order in which a packet meets them. `torn`: what seldom changes is half written, the record marked so; what was
+# there before is what was promised. `unsent`: the verdict is found and waits to be sent with others; `verdict`: the
+# kernel has it.
 POINTS = (
     "received", "decoded", "marked", "inspected", "writing", "torn", "written", "unsent", "verdict", "emitted", "done",
 )  # fmt: skip
@@ -94,13 +95,15 @@ def place(folder: str) -> None:
                 at.reach("written")
             return done
 
-        def _write_seldom(self, flow: Flow) -> None:
+        def _write_seldom(self, flow: Flow, half: int) -> None:
             at.reach("writing")  # the half that nobody reads yet is there
-            super()._write_seldom(flow)
+            super()._write_seldom(flow, half)
 
         def _tear(self, flow: Flow) -> None:
             if at.armed("torn"):
-                self.memory[flow.at] = record.WRITING
+                place, size = flow.at + record._SELDOM_AT, record._SELDOM_STRUCT.size
+                self._promise(flow, flow.half, bytes(self.memory[place : place + size]))
+                self.memory[place : place + size // 2] = bytes(size // 2)
                 at.reach("torn")
 
     # The names that their makers look up: a module of either build has them in its dictionary.

@@ -99,6 +99,47 @@ def test_one_source_cannot_take_all_blocks() -> None:
     assert table.pool_full and len(table.records._free_blocks) == blocks - blocks // 4
 
 
+def test_a_worker_killed_while_it_writes_what_seldom_changes_leaves_a_promise_that_is_kept() -> None:
+    """Octet by octet, with either half: the successor has the record behind the packet, as in hand, and no other."""
+    wire = Wire().open()
+    wire.client(read(1))
+    wire.server()
+    before = bytearray(wire.memory)
+    wire.client(read(2)[:5])  # the head of a request is kept: that changes what seldom changes
+    flow, after = handle(wire), remembered(wire)
+    at, place, size = flow.at, flow.at + record._SELDOM_AT, record._SELDOM_STRUCT.size
+    assert before[place : place + size] != wire.memory[place : place + size]
+    promise = bytes(wire.memory[record._PROMISE_AT : record._PROMISE_AT + size])
+    assert promise == wire.memory[place : place + size]  # it was made ...
+    words = memoryview(wire.memory)[:16].cast("I")
+    assert words[record._PROMISED_AT] == 0  # ... and is over
+    for done in range(size + 2):
+        torn = bytearray(wire.memory)
+        memoryview(torn)[:16].cast("I")[record._PROMISED_AT] = flow.slot + 1
+        memoryview(torn)[:16].cast("I")[record._PROMISED_HALF_AT] = flow.half
+        torn[at] = record.WRITING
+        torn[place : place + size] = promise[:done] + bytes(before[place + done : place + size])
+        if done <= size:  # the half counts last
+            torn[at + 1] ^= 1
+        table = FlowTable(torn)
+        (found,) = table
+        now = {name: getattr(found, name) for name in after}
+        assert now == {**after, "deaths": 1}, done
+        assert table.suspects == [] and memoryview(torn)[:16].cast("I")[record._PROMISED_AT] == 0
+    torn[at] = record.WRITING  # and nothing is promised
+    assert len(FlowTable(torn).suspects) == 1
+
+
+def test_a_promise_is_only_kept_where_its_record_is_being_written() -> None:
+    wire = Wire().open()
+    wire.client(read(1))
+    before = remembered(wire)
+    for promised in (handle(wire).slot + 1, 5000):
+        memoryview(wire.memory)[:16].cast("I")[record._PROMISED_AT] = promised
+        assert remembered(wire) == before
+        assert FlowTable(bytearray(wire.memory)).suspects == []
+
+
 def test_a_successor_looks_at_no_record_that_was_never_used() -> None:
     memory = bytearray(FlowTable.memory_size(64))
     table = FlowTable(memory)

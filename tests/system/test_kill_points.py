@@ -155,8 +155,8 @@ def test_killed_at(running: Bench, folder: Path, point: str, kind: str) -> None:
                 said = exactly(victim, 9)
             except (ConnectionResetError, TimeoutError):
                 said = b""
-            # Only a torn record costs the session: all else is as before the packet, or behind it.
-            assert (said[:2] == data[:2]) is (point != "torn"), (said, point)
+            # All is as before the packet, or behind it.
+            assert said[:2] == data[:2], (said, point)
         bystanders.go_on()
     assert running.forbidden() == {"plc": 0, "rtu": 0}
     assert running.firewall.status()["worker_counters"]["engine_errors"] == 0
