@@ -3,8 +3,8 @@
 A `Flow` is the worker's handle on a record: plain attributes that are written back before the packet
 that changed them leaves. A record is marked while a packet of it is in hand. A successor that finds the mark
 goes on from the record as it was before that packet, which nobody has decided and TCP sends again; at the second
-such death in a row the packet is what kills, and the flow is a suspect. One that finds a torn record has a suspect
-at once.
+such death in a row the packet is what kills, and the flow is a suspect. One whose record cannot be relied upon, since
+not all of its bytes had room, is one at once.
 
 Packets wait while a successor begins, so it glances at the records only (keys, marks), and reads each when a packet
 of its flow comes, or when there is time.
