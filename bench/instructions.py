@@ -2,9 +2,9 @@
 
 `python -m bench.instructions [--tree PATH]` (by default `build/compiled` where it was built, else plain Python)
 counts, for each kind of packet, the instructions of a decision with few and many rules, conduits and flows. What a
-cache that is too small costs does not show in it: `--caches` counts that, with all flows in turn, in caches of a size
-(valgrind's model of them: the misses of a machine without counters that anybody may read). Needs valgrind and a C
-compiler.
+cache that is too small costs does not show in it: `--caches` counts that (of flows, or `--scale rules`), with all flows
+in turn, in caches of a size (valgrind's model of them: the misses of a machine without counters that anybody may
+read). Needs valgrind and a C compiler.
 """
 
 from __future__ import annotations
@@ -143,7 +143,8 @@ def main() -> None:
     compiled = HERE.parent / "build/compiled"
     tree = (given.tree or (compiled if compiled.is_dir() else HERE.parent)).resolve()
     if given.caches:
-        _tell_misses(tree)
+        for what in given.scale or ["flows"]:
+            _tell_misses(tree, what)
         return
     print(f"{tree}: instructions of a decision")
     for what in given.scale or STEPS:
@@ -153,11 +154,12 @@ def main() -> None:
             print(f"{kind:24}" + "".join(f"{found[kind]:>{11 + len(what)}.0f}" for found in runs.values()))
 
 
-def _tell_misses(tree: Path) -> None:
+def _tell_misses(tree: Path, what: str) -> None:
     print(f"{tree}: what a decision does not find in the caches, all flows in turn")
-    runs = {flows: profile(tree, {**SIZES, "flows": flows}, caches=True) for flows in (100, 10_000)}
-    print(f"\n{'':24}" + "".join(f"{f'{level}, {flows} flows':>26}" for level in MISSES for flows in runs))
-    for kind in runs[100]:
+    least, most = STEPS[what][0], STEPS[what][-1]
+    runs = {step: profile(tree, {**SIZES, what: step}, caches=True) for step in (least, most)}
+    print(f"\n{'':24}" + "".join(f"{f'{level}, {step} {what}':>26}" for level in MISSES for step in runs))
+    for kind in runs[least]:
         misses = [sum(found[kind][event] for event in events) for events in MISSES.values() for found in runs.values()]
         print(f"{kind:24}" + "".join(f"{each:>26.1f}" for each in misses))
 
