@@ -3,8 +3,8 @@
 A record is a mark, what seldom changes, and two halves of what every packet changes: the half that does not count is
 written, then one octet says that it counts, so a worker that is killed leaves one or the other. Before something that
 seldom changes is written it is promised, in front of all records, and the record marked as being written: a successor
-keeps the promise. A half has room for the bytes of an ordinary poll; more
-than that (a long write under way, many requests, a cut answer) go to a block of a pool, a new one each time.
+keeps the promise. A half has room for the bytes of an ordinary poll; more than that (a long write under way, many
+requests, a cut answer) go to a block of a pool, a new one each time.
 
     memory   version | slots ever used | promise, and nothing more as long as a record | record, ... | block, ...
     record   mark | half | key | what seldom changes | half 0 | half 1
@@ -345,8 +345,10 @@ class Records:
         hand, its record cannot be relied upon, or workers have died of it.
         """
         memory = self.memory
-        if bytes(memory[: len(_MAGIC)]) != _MAGIC:
-            for slot in range(self.capacity):
+        version = bytes(memory[: len(_MAGIC)])
+        if version != _MAGIC:
+            # Nobody has written to new memory, and it is not touched: what is touched has to be there.
+            for slot in range(self.capacity if any(version) else 0):
                 self._octets[(slot + 1) * RECORD_SIZE] = FREE
             self._words[_TOUCHED_AT] = self._words[_PROMISED_AT] = 0
             memory[: len(_MAGIC)] = _MAGIC

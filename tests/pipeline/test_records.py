@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+
 from conduitfw import record
 from conduitfw.flow import RECORD_SIZE, Flow, FlowTable
-from conduitfw.record import BLOCK_SIZE, INLINE
+from conduitfw.record import BLOCK_SIZE, INLINE, Records
 from tests.pipeline.modbus_units import read, write, write_answer
 from tests.pipeline.wire import Wire
 
@@ -171,6 +174,24 @@ def test_that_a_record_is_used_is_written_before_anything_of_it() -> None:
     flow = table.create(bytes((10, 0, 0, 1, 10, 0, 1, 1, 0x9C, 0x40, 1, 0xF6)), 6, 0.0)
     assert flow is not None and memory[flow.at] == record.FREE
     assert len(FlowTable(bytearray(memory)).records.glance()[0]) == 1
+
+
+def test_memory_that_nobody_used_is_not_touched() -> None:
+    """What is touched once has to be there for ever, in every process."""
+    descriptor = os.memfd_create("flows")
+    size = FlowTable.memory_size(4096)
+    os.truncate(descriptor, size)
+    with mmap.mmap(descriptor, size) as memory:
+        table = FlowTable(memory)
+        for number in range(20):
+            flow = table.create(bytes((10, 0, 0, number, 10, 0, 1, 1, 0x9C, 0x40, 1, 0xF6)), 6, 0.0)
+            assert flow is not None
+            table.save(flow)
+        bytes(memory[: Records(memory).used : mmap.PAGESIZE])
+        assert len(Records(memory).glance()[1]) == 20
+        assert os.fstat(descriptor).st_blocks * 512 <= 21 * RECORD_SIZE + mmap.PAGESIZE
+        del table
+    os.close(descriptor)
 
 
 def test_sizes() -> None:

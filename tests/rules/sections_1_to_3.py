@@ -80,7 +80,7 @@ ENTRIES: tuple[Entry, ...] = (
          "conduitfw/runtime/supervisor.py", "left = old.memories if old is not None and old.layout == LAYOUT else {}",
          "left = {}"),
     rule(1, "a memory of another layout is not read", RECORDS + "test_a_memory_of_another_layout_is_not_read",
-         RECORD, "if bytes(memory[: len(_MAGIC)]) != _MAGIC:", "if False:"),
+         RECORD, "if version != _MAGIC:", "if False:"),
     # --- 2. Before anything else ----------------------------------------------------------------------
     rule(2, "a wrong IPv4 header checksum is dropped", PACKET + "test_refuses[header checksum]",
          IN, 'if verify_checksums and int.from_bytes(data[:20], "big") % 0xFFFF:', "if False:"),
