@@ -11,7 +11,7 @@ from conduitfw.packet import ACK, PSH, RST, Packet, build, build_udp
 from conduitfw.stream import pieces
 
 _MASK = 0xFFFF_FFFF
-RESETS_AGAIN = 2  # how often, a tick apart: both ends know within 300 ms, also where one RST is lost
+RESETS_AGAIN = 2  # how often, 100 ms apart (Pipeline.tick): both ends know within 300 ms, also where one RST is lost
 
 
 class Emission:

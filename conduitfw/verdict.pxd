@@ -12,6 +12,7 @@ cdef class Pipeline:
     cdef public Ordinary _ordinary
     cdef bint _capture, _any
     cdef dict _counters
+    cdef double _owed
     cpdef decide(
         self, bytes data, double now, long long ifindex=*, bytes mac=*, long long mark=*, bint verify_checksums=*
     )

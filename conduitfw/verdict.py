@@ -71,6 +71,7 @@ class Pipeline:
         self.ledger = ledger if ledger is not None else Ledger()
         self._capture = capture
         self._any = any_protocol
+        self._owed = 0.0  # flows that are still to be looked at for time-outs, and parts of one
         self._counters: dict[str, int] = dict.fromkeys(_COUNTERS, 0)
         self._ordinary = Ordinary(flows) if at_once and not capture and not any_protocol else None
 
@@ -467,8 +468,10 @@ class Pipeline:
         `since`: seconds since the last call, of which it depends how many flows are looked at.
         """
         emissions = self.take_up(now)
-        share = min(since / _ROUND, 1.0)
-        for flow in self.flows.portion(math.ceil(min(len(self.flows), _SWEEP) * share)):
+        self._owed = min(self._owed + min(len(self.flows), _SWEEP) * (since / _ROUND), _SWEEP)
+        count = int(self._owed)
+        self._owed -= count
+        for flow in self.flows.portion(count):
             if _expired(flow, now):
                 self._forget(flow, now)
                 continue

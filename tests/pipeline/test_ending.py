@@ -35,6 +35,18 @@ def test_a_lost_reset_comes_again_and_then_no_more() -> None:
     assert (len(wire.at_client), len(wire.at_server)) == before
 
 
+def test_it_comes_again_as_late_however_often_time_is_looked_at() -> None:
+    """Two at once would be lost together. Few sessions are no reason to be quicker."""
+    wire = ended()
+    came = []
+    for step in range(1, 41):
+        wire.at_client.clear()
+        wire.now += 0.0125
+        wire.emit(wire.pipeline.tick(wire.now, 0.0125))
+        came += [step] * wire.reset_to_client
+    assert came == [8, 16]
+
+
 def test_a_new_session_of_the_same_ports_is_left_alone() -> None:
     wire = ended()
     wire.send(wire.packet(True, 77_000_000, 0, SYN), True)
