@@ -126,8 +126,11 @@ def _state(pid: int) -> str:
 
 
 def make_way(pid: int) -> None:
-    """Let a dead process, which the kernel takes apart, have a core only where nobody else wants it."""
-    with contextlib.suppress(OSError):  # it is gone already
+    """Let a dead child, which the kernel takes apart, have a core only where nobody else wants it.
+
+    Who is woken on the same core would wait behind it, milliseconds.
+    """
+    with contextlib.suppress(OSError):  # it is gone, or the service may not
         os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
 
 

@@ -8,16 +8,14 @@ begin. Where a machine is not in the table below there is no such sign, and the 
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
+import errno
 import os
 import platform
 import threading
 
-from conduitfw.runtime import child
-
 _NUMBERS = {"x86_64": (202, 273), "aarch64": (98, 99), "riscv64": (98, 99)}  # futex, set_robust_list
-_WAITERS, _OWNER_DIED, _HOLDER = 0x8000_0000, 0x4000_0000, 0x3FFF_FFFF  # linux/futex.h
+_WAITERS, _OWNER_DIED = 0x8000_0000, 0x4000_0000  # linux/futex.h
 _WAIT = 0
 SIZE = 4  # octets
 
@@ -36,47 +34,60 @@ class _Robust(ctypes.Structure):
     )
 
 
+# Of this process, which has one thread where it holds one. The kernel reads it when we die, so it is never given back.
+_robust = _Robust()
+_HEAD = ctypes.addressof(_robust)
+_ENTRY = _HEAD + _Robust.next.offset
+_robust.first = _robust.next = _HEAD
+
+
 class Lifeline:
     """One word of memory that every process sees: the kernel marks it when the process that holds it dies."""
 
     def __init__(self, view: memoryview) -> None:
         """`view`: SIZE octets at a multiple of four."""
         self._word = ctypes.c_uint32.from_buffer(view)
-        self._robust = _Robust()
 
     def hold(self) -> None:
-        """From here on the kernel tells when this process dies. One lifeline for a process, which has one thread."""
+        """From here on the kernel tells when this process dies. It holds no other."""
         if _set_robust_list is None:
             return
-        head = ctypes.addressof(self._robust)
-        entry = head + _Robust.next.offset
-        self._robust.first, self._robust.next = entry, head
-        self._robust.offset = ctypes.addressof(self._word) - entry
         # "Somebody waits" is always said: else the kernel would wake nobody.
         self._word.value = os.getpid() | _WAITERS
-        _libc.syscall(_set_robust_list, ctypes.byref(self._robust), ctypes.c_size_t(_Robust.next.offset))
+        _robust.offset = ctypes.addressof(self._word) - _ENTRY
+        _robust.first = _ENTRY
+        _libc.syscall(_set_robust_list, ctypes.byref(_robust), ctypes.c_size_t(_Robust.next.offset))
 
     def release(self) -> None:
-        """It is whole, and nobody holds it: who dies now means nothing by it."""
+        """Our death means nothing any more."""
+        _robust.first = _HEAD
+        self._word.value = 0
+
+    def mend(self) -> None:
+        """Whoever held it is gone: from here on a break means the next one."""
         self._word.value = 0
 
     @property
     def broken(self) -> bool:
-        """Whether a process died holding it, since it was whole."""
+        """Whether a process died holding it, since it was mended."""
         return bool(self._word.value & _OWNER_DIED)
 
     def watch(self, descriptor: int) -> None:
         """Write an octet there each time that it breaks: from a thread, which does nothing else, as long as we live."""
         if _futex is not None:
-            threading.Thread(target=self._watch, args=(descriptor,), daemon=True).start()
+            threading.Thread(target=self._watch, args=(os.dup(descriptor),), daemon=True).start()
 
     def _watch(self, descriptor: int) -> None:
         while True:
-            seen = self._word.value
+            seen = ctypes.c_uint32(self._word.value)
             # It returns at once where the word has changed, and without the interpreter's lock it waits.
-            _libc.syscall(_futex, ctypes.byref(self._word), _WAIT, ctypes.c_uint32(seen), None, None, 0)
+            failed = _libc.syscall(_futex, ctypes.byref(self._word), _WAIT, seen, None, None, 0)
+            if failed and ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
+                return  # forbidden here, or not there: the parent is told as ever
             if self.broken:
-                # Its end would keep those from a core whom it should not keep waiting.
-                child.make_way(seen & _HOLDER)
-                with contextlib.suppress(BlockingIOError):  # full: it is read soon enough
+                try:
                     os.write(descriptor, b"\0")
+                except BlockingIOError:  # full: it is read soon enough
+                    continue
+                except OSError:  # nobody reads it any more
+                    return

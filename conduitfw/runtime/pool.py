@@ -215,6 +215,7 @@ class Pool:
             child.kill(member.pid)  # reaped by a later step: a place is filled only when it is dead
 
     def _replace_dead(self, place: Place, member: Member, now: float) -> None:
+        child.make_way(member.pid)
         left = self._hear(member, now)  # what it said last
         place.member = None
         if not left:
@@ -291,7 +292,7 @@ class Pool:
         else:
             member = self._fork(self.tables, now)
         place.slot.beat(now)
-        place.slot.lifeline.release()  # its predecessor's: from here on a break means this member
+        place.slot.lifeline.mend()
         send(member.end, order + bytes((place.index,)))
         member.enter(MemberState.ORDERED, now)
         place.member = member

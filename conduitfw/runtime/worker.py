@@ -24,7 +24,6 @@ from conduitfw.record import Records
 from conduitfw.runtime import lifeline
 from conduitfw.runtime.figures import Figures
 from conduitfw.runtime.hand import Hand, Transmitter
-from conduitfw.runtime.lifeline import Lifeline
 from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send, serving
 from conduitfw.runtime.quarantine import PATIENCE, PATIENCE_WITH_ENDS, QUARANTINE_SECONDS, Quarantine, place_of
 from conduitfw.runtime.shared import Counter, Slot
@@ -100,7 +99,7 @@ class Worker:
             bytes(post.flows[: Records(post.flows).used : mmap.PAGESIZE])
             bytes(post.ledger[:: mmap.PAGESIZE])
         post = self._posts[0]
-        line = Lifeline(memoryview(bytearray(lifeline.SIZE)))
+        line = lifeline.Lifeline(memoryview(bytearray(lifeline.SIZE)))
         line.hold()
         line.release()
         Notifier(self._notices, post.slot, self._tables.policy)

@@ -6,6 +6,7 @@ import mmap
 import os
 import select
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -84,6 +85,36 @@ def test_whoever_watches_is_told_of_every_death(line: Lifeline, start: Start) ->
         assert select.select([near], [], [], 5)[0] and line.broken
         os.read(near, 100)
         os.waitpid(pid, 0)
+        line.mend()
+        assert not line.broken
+
+
+def test_where_the_kernel_does_not_let_us_wait_nobody_watches(line: Lifeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks once, and not again and again."""
+    monkeypatch.setattr("conduitfw.runtime.lifeline._futex", 9999)  # ENOSYS
+    before = set(threading.enumerate())
+    near, far = os.pipe2(os.O_NONBLOCK)
+    line.watch(far)
+    deadline = time.monotonic() + 10
+    while set(threading.enumerate()) - before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not select.select([near], [], [], 0)[0]
+
+
+def test_whoever_watches_for_nobody_any_more_ends(line: Lifeline, start: Start) -> None:
+    before = set(threading.enumerate())
+    near, far = os.pipe2(os.O_NONBLOCK)
+    line.watch(far)
+    os.close(near)
+    os.close(far)
+    pid = start(line.hold)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    deadline = time.monotonic() + 10
+    while set(threading.enumerate()) - before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_who_has_let_go_of_it_means_nothing_by_dying(line: Lifeline, start: Start) -> None:
