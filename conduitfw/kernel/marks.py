@@ -25,6 +25,11 @@ LAST_QUEUE = 65535
 DEFAULT_QUEUE_BASE = 6200  # the first queue's number
 
 
+def queue_of(mode: str, fail: str) -> int:
+    """Which of a worker's queues a conduit's packets go to, by its `mode` and `fail`."""
+    return QUEUE_STATIC if mode == "monitor" or fail == "static" else QUEUE_CLOSED
+
+
 def queue_numbers(base: int, worker: int) -> tuple[int, int]:
     """The queues of one worker: of closed conduits, of static ones."""
     first = base + QUEUES * worker

@@ -6,7 +6,7 @@ from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
 cdef extern from "<sys/socket.h>":
-    int MSG_DONTWAIT
+    int MSG_DONTWAIT, MSG_WAITFORONE
     struct iovec:
         void *iov_base
         size_t iov_len
@@ -34,6 +34,7 @@ cdef extern from "<Python.h>":
     object PyErr_SetFromErrno(object kind)
 
 cdef bint _COMPILED, _LITTLE
+cdef double _ASIDE
 cdef Py_ssize_t _FAMILY_HEAD, _ROOM, _ANSWER, _OUT, _BURST, _BUDGET, _TOGETHER
 cdef int _PACKET, _PACKET_HEADER, _MARK, _INDEV, _PHYSINDEV, _HWADDR, _PAYLOAD, _TYPE_MASK, _DROP, _ACCEPT
 
@@ -45,8 +46,13 @@ cdef inline bytes octets(const unsigned char[::1] data, Py_ssize_t at, Py_ssize_
     return b"" if at == end else PyBytes_FromStringAndSize(<const char *>&data[at], end - at)
 
 
-cdef inline int receive_burst(int fd, const unsigned char[::1] into, Py_ssize_t room, unsigned int *sizes) except -1:
-    """At most 16 messages that wait, one each `room` octets of `into`; their sizes. Gives how many."""
+cdef inline int receive_burst(
+    int fd, const unsigned char[::1] into, Py_ssize_t room, unsigned int *sizes, bint wait
+) except -1:
+    """At most 16 messages that wait, one each `room` octets of `into`; their sizes. Gives how many.
+
+    `wait`: for the first of them, as long as the socket's SO_RCVTIMEO says.
+    """
     cdef mmsghdr messages[16]
     cdef iovec vectors[16]
     cdef int place, count
@@ -59,12 +65,12 @@ cdef inline int receive_burst(int fd, const unsigned char[::1] into, Py_ssize_t 
         messages[place].msg_hdr.msg_iov = &vectors[place]
         messages[place].msg_hdr.msg_iovlen = 1
     while True:
-        count = recvmmsg(fd, messages, 16, MSG_DONTWAIT, NULL)
+        count = recvmmsg(fd, messages, 16, MSG_WAITFORONE if wait else MSG_DONTWAIT, NULL)
         if count >= 0:
             break
-        if code == EAGAIN:
+        if code == EAGAIN or code == EINTR:
             return 0
-        if code != ENOBUFS and code != EINTR:  # ENOBUFS: some did not fit, and the kernel counts them; told once
+        if code != ENOBUFS:  # some did not fit, and the kernel counts them; told once
             PyErr_SetFromErrno(OSError)
     for place in range(count):
         sizes[place] = messages[place].msg_len
@@ -157,8 +163,8 @@ cdef class NetlinkQueue:
     cdef unsigned int[16] _sizes
     cdef int _descriptor
     @cython.locals(done=int, count=int, place=int)
-    cpdef service(self)
-    cdef int _receive(self) except -1
+    cpdef service(self, bint wait=*)
+    cdef int _receive(self, bint wait) except -1
     @cython.locals(size=Py_ssize_t, kind=int)
     cdef _read(self, const unsigned char[::1] data, Py_ssize_t at, Py_ssize_t end)
     @cython.locals(packet=Packet, size=Py_ssize_t, kind=int, indev=cython.longlong, length=Py_ssize_t)
@@ -173,11 +179,16 @@ cdef class NetlinkQueue:
 cdef class Waiter:
     cdef object _epoll
     cdef dict _by_descriptor
-    cdef double _busy_poll
+    cdef NetlinkQueue _alone
+    cdef double _busy_poll, _looked
     cdef int _other, _descriptor
     cdef int[4] _ready
-    @cython.locals(began=double, left=double, count=int, place=int, descriptor=int, found=list, queue=NetlinkQueue)
+    @cython.locals(now=double, until=double)
     cpdef bint serve(self, double seconds) except -1
+    @cython.locals(now=double, served=int)
+    cdef int _serve_alone(self) except -2
+    @cython.locals(count=int, place=int, descriptor=int, found=list, queue=NetlinkQueue)
+    cdef int _look(self, double seconds) except -2
     @cython.locals(now=double, last=double, queue=NetlinkQueue)
     cdef _ask_again(self, double until)
 

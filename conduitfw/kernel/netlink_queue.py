@@ -54,6 +54,7 @@ _MESSAGE = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _NUMBER = struct.Struct(">I")
 _TWO = struct.Struct(">II")
+_TIMEVAL = struct.Struct("@ll")  # socket(7), SO_RCVTIMEO
 _FAMILY_HEAD = 20  # octets of nlmsghdr and nfgenmsg, in front of the attributes
 _ANSWER = 40  # octets of a verdict that carries no packet, at most
 # The parts of one.
@@ -68,7 +69,8 @@ BURST = 16  # packets that are taken at once
 # Verdicts that go together, the first of a burst alone. More would cost less, but who gets the packets works on another
 # core meanwhile: with all of a burst together, fewer polls a second got through (bench/README.md).
 TOGETHER = 2
-_BUDGET, _BURST, _TOGETHER = BUDGET, BURST, TOGETHER  # the compiler's own
+ASIDE = 0.012  # seconds: how late is what comes where nothing is expected
+_BUDGET, _BURST, _TOGETHER, _ASIDE = BUDGET, BURST, TOGETHER, ASIDE  # the compiler's own
 COPY_RANGE = 9216  # octets of a packet that are handed over: jumbo frames are no longer
 SOCKET_BYTES = 8 * 1024 * 1024
 _ROOM = COPY_RANGE + 384  # for one message of the kernel: the packet, and less than 300 octets about it
@@ -231,11 +233,17 @@ class NetlinkQueue:
 
     # --- packets in -----------------------------------------------------------------------------------
 
-    def service(self) -> int:
-        """Have decided what has arrived, up to BUDGET packets, and gives how many."""
+    def wait_at_most(self, seconds: float) -> None:
+        """How long `service` waits where it is told to. The kernel counts in ticks of its clock (4 ms, mostly)."""
+        whole = int(seconds)
+        limit = _TIMEVAL.pack(whole, int((seconds - whole) * 1e6))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+
+    def service(self, wait: bool = False) -> int:
+        """Have decided what has arrived, up to BUDGET packets, and gives how many. `wait`: for the first of them."""
         done = 0
         while done < _BUDGET:
-            count = self._receive()
+            count = self._receive(wait and done == 0)
             for place in range(count):
                 if _COMPILED:
                     self._read(self._into, place * _ROOM, place * _ROOM + self._sizes[place])  # type: ignore
@@ -249,16 +257,16 @@ class NetlinkQueue:
                 break
         return done
 
-    def _receive(self) -> int:
+    def _receive(self, wait: bool) -> int:
         """Take what waits, up to BURST messages; gives how many. The kernel counts what found no room."""
         if _COMPILED:
-            count: int = receive_burst(self._descriptor, self._into, _ROOM, self._sizes)  # type: ignore # noqa: F821
+            count: int = receive_burst(self._descriptor, self._into, _ROOM, self._sizes, wait)  # type: ignore # noqa: F821
             return count
         messages = self._messages
         messages.clear()
         while len(messages) < _BURST:
             try:
-                messages.append(self._socket.recv(_ROOM, socket.MSG_DONTWAIT))
+                messages.append(self._socket.recv(_ROOM, 0 if wait and not messages else socket.MSG_DONTWAIT))
             except BlockingIOError:
                 break
             except OSError as error:
@@ -367,40 +375,69 @@ class NetlinkQueue:
 class Waiter:
     """Has the packets of several queues decided as they come."""
 
-    def __init__(self, queues: Sequence[NetlinkQueue], other: int, busy_poll: float = 0.0) -> None:
+    def __init__(
+        self,
+        queues: Sequence[NetlinkQueue],
+        other: int,
+        busy_poll: float = 0.0,
+        alone: NetlinkQueue | None = None,
+    ) -> None:
         """`other`: a descriptor of something else, to be told of.
 
         `busy_poll`: seconds for which the queues are asked again and again after a packet, before anybody sleeps.
+        `alone`: of `queues` the one that all packets are expected in. It is waited on by receiving from it, a system
+        call less for each packet than by asking all of them; the others and `other` are looked at every ASIDE seconds.
         """
         self._busy_poll = busy_poll
+        self._alone = alone
+        self._looked = 0.0
         self._epoll = select.epoll()
         self._by_descriptor = {queue.fileno(): queue for queue in queues}
         for descriptor in (*self._by_descriptor, other):
             self._epoll.register(descriptor, select.EPOLLIN)
         self._other = other
         self._descriptor = self._epoll.fileno()
+        if alone is not None:
+            alone.wait_at_most(ASIDE)
 
     def serve(self, seconds: float) -> bool:
-        """For so long, and at least once. True where `other` has something to read: then at once."""
-        began = time.monotonic()
-        left = seconds
+        """For so long, and at least once. True where `other` has something to read: then at once, or after ASIDE."""
+        now = time.monotonic()
+        until = now + seconds
         while True:
-            if _COMPILED:
-                count = wait_on(self._descriptor, left, self._ready)  # type: ignore # noqa: F821
-            else:
-                found = self._epoll.poll(left)
-                count = len(found)
-            for place in range(count):
-                descriptor = self._ready[place] if _COMPILED else found[place][0]  # type: ignore
-                if descriptor == self._other:
-                    return True
-                queue = self._by_descriptor[descriptor]
-                queue.service()
-            if count and self._busy_poll > 0:
-                self._ask_again(began + seconds)
-            left = began + seconds - time.monotonic()
-            if left <= 0:
+            served = self._look(until - now) if self._alone is None or now >= until else self._serve_alone()
+            if served < 0:
+                return True
+            if served and self._busy_poll > 0:
+                self._ask_again(until)
+            now = time.monotonic()
+            if now >= until:
                 return False
+
+    def _serve_alone(self) -> int:
+        """What the one queue brings within ASIDE, and what there is of everything else; gives as `_look` does."""
+        assert self._alone is not None
+        served = self._alone.service(True)
+        now = time.monotonic()
+        if served and now - self._looked < _ASIDE:
+            return served
+        self._looked = now
+        return self._look(0)
+
+    def _look(self, seconds: float) -> int:
+        """What any of the queues brings within so long; gives how many did, -1 where `other` has something to read."""
+        if _COMPILED:
+            count = wait_on(self._descriptor, seconds, self._ready)  # type: ignore # noqa: F821
+        else:
+            found = self._epoll.poll(max(seconds, 0))
+            count = len(found)
+        for place in range(count):
+            descriptor = self._ready[place] if _COMPILED else found[place][0]  # type: ignore
+            if descriptor == self._other:
+                return -1
+            queue = self._by_descriptor[descriptor]
+            queue.service()
+        return int(count)
 
     def _ask_again(self, until: float) -> None:
         """Until no queue has had a packet for so long, but no longer than `until`: orders and time-outs wait."""

@@ -6,6 +6,7 @@ import hashlib
 from ipaddress import collapse_addresses
 from typing import Any, NamedTuple
 
+from conduitfw.kernel import marks
 from conduitfw.kernel.boxes import Box, disjoint
 from conduitfw.kernel.elements import address_range, boxes_between, keys_of
 from conduitfw.kernel.shape import BRIDGE, Method, Shape
@@ -237,7 +238,8 @@ class _Sets:
 
         Before the first engine there is no static either: nothing was inspected yet (DESIGN.md, 4).
         """
-        return conduit.mode == "monitor" or (conduit.fail == "static" and self._shape.method is not Method.NONE)
+        static = marks.queue_of(conduit.mode, conduit.fail) == marks.QUEUE_STATIC
+        return static and (conduit.mode == "monitor" or self._shape.method is not Method.NONE)
 
     def _goes_to_queue(self, conduit: Conduit) -> bool:
         return not (self._static and self._fails_static(conduit))

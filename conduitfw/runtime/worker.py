@@ -17,9 +17,11 @@ from functools import partial
 
 from conduitfw.denial import Emission
 from conduitfw.flow import FlowTable, Memory
+from conduitfw.kernel import marks
 from conduitfw.kernel.netlink_queue import NetlinkQueue, Waiter
 from conduitfw.policy.compile import Tables
 from conduitfw.policy.ledger import Ledger
+from conduitfw.policy.model import Policy
 from conduitfw.record import Records
 from conduitfw.runtime import lifeline
 from conduitfw.runtime.figures import Figures
@@ -43,6 +45,13 @@ class Post:
     queues: Sequence[NetlinkQueue]
     flows: Memory
     ledger: Memory
+
+
+def only_queue(policy: Policy) -> int | None:
+    """Which of a worker's queues all of a policy's packets come by; None where its conduits do not all fail alike."""
+    inspected = {rule.conduit for rule in policy.rules if rule.inspection is not None}
+    used = {marks.queue_of(conduit.mode, conduit.fail) for conduit in policy.conduits if conduit.name in inspected}
+    return used.pop() if len(used) == 1 else None
 
 
 class Worker:
@@ -167,7 +176,9 @@ class Worker:
         )
 
     def _serve(self, orders: socket.socket) -> None:
-        waiter = Waiter(self._queues, orders.fileno(), self._busy_poll)
+        only = only_queue(self._tables.policy)
+        alone = None if only is None else self._queues[only]
+        waiter = Waiter(self._queues, orders.fileno(), self._busy_poll, alone)
         slot = self._slot
         ticked = next_tick = next_figures = 0.0
         while True:

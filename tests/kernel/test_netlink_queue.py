@@ -214,10 +214,12 @@ def test_no_octets_raise(datagrams: list[bytes]) -> None:
         peer.close()
 
 
-def test_waiting(peer: Peer) -> None:
+@pytest.mark.parametrize("alone", [False, True], ids=["any queue", "one queue"])
+def test_waiting(peer: Peer, alone: bool) -> None:
     other, far = socket.socketpair()
     with other, far:
-        waiter = Waiter([peer.queue], other.fileno())
+        waiter = Waiter([peer.queue], other.fileno(), alone=peer.queue if alone else None)
+        assert not waiter.serve(0)
         peer.end.send(queued(1))
         began = time.monotonic()
         assert not waiter.serve(0.2)
@@ -227,6 +229,47 @@ def test_waiting(peer: Peer) -> None:
         began = time.monotonic()
         assert waiter.serve(5)
         assert time.monotonic() - began < 5
+
+
+def test_one_queue_does_not_shut_the_others_out(peer: Peer) -> None:
+    """What comes by a queue in which nothing is expected is late, no more: in the quiet, and under a stream."""
+    quiet = Peer()
+    other, far = socket.socketpair()
+    try:
+        with other, far:
+            waiter = Waiter([peer.queue, quiet.queue], other.fileno(), alone=peer.queue)
+            quiet.end.send(queued(1))
+            assert not waiter.serve(0.1)
+            assert [each[0] for each in quiet.seen] == [1]
+
+            def another(packet: Packet) -> None:
+                packet.accept(0)
+                peer.queue.flush()
+                peer.end.recv(65536)  # the verdict
+                peer.end.send(queued(packet.number + 1))
+                if packet.number == 100:
+                    quiet.end.send(queued(2))
+
+            def order(packet: Packet) -> None:
+                quiet.take(packet)
+                far.send(b"l")
+
+            quiet.queue.take = order
+            peer.queue.take = another
+            peer.end.send(queued(1))
+            assert waiter.serve(10)
+            assert [each[0] for each in quiet.seen] == [1, 2]
+    finally:
+        quiet.close()
+
+
+def test_one_queue_is_waited_on_without_a_turn_of_the_processor(peer: Peer) -> None:
+    other, far = socket.socketpair()
+    with other, far:
+        waiter = Waiter([peer.queue], other.fileno(), alone=peer.queue)
+        began = time.process_time()
+        assert not waiter.serve(0.5)
+        assert time.process_time() - began < 0.1
 
 
 def test_busy_polling(peer: Peer) -> None:
