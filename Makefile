@@ -19,8 +19,9 @@ lint:
 types:
 	$(VENV)/mypy
 
-tests:
-	$(VENV)/python -m pytest
+tests: ## a file beside another, on as many processors as there are; then what needs the machine for itself
+	$(VENV)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not alone"
+	$(VENV)/python -m pytest -m alone
 
 compiled: ## the package as `pip install` builds it, in build/compiled, and the tests of what is compiled
 	@tools/compiled

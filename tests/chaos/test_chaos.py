@@ -10,7 +10,7 @@ from tests.chaos.bench import bench
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.run import Runner
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from conduitfw.demo.show import Firewall, Stage
 from tests.peers import libmodbus_server
 from tests.system.test_sessions import HMI, PLC, WITHOUT_TESTS, changed
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 Start = Callable[..., Firewall]
 COUNT, RATE = "300", "200"
 PATIENCE = f"{2 * PACE:g}"  # seconds

@@ -11,7 +11,7 @@ from tests.chaos.bench import CLOSED, HMI, PLC, RTU, Bench, bench
 from tests.chaos.faults import MANY, flood
 from tests.system.test_kill_points import events
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 SECONDS = 4.0
 
 
