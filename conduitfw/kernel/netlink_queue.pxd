@@ -34,7 +34,7 @@ cdef extern from "<Python.h>":
     object PyErr_SetFromErrno(object kind)
 
 cdef bint _COMPILED, _LITTLE
-cdef double _ASIDE
+cdef double _ASIDE_UNDER_WAY
 cdef Py_ssize_t _FAMILY_HEAD, _ROOM, _ANSWER, _OUT, _BURST, _BUDGET, _TOGETHER
 cdef int _PACKET, _PACKET_HEADER, _MARK, _INDEV, _PHYSINDEV, _HWADDR, _PAYLOAD, _TYPE_MASK, _DROP, _ACCEPT
 
