@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from conduitfw.demo.network import CELL, FIREWALL
+from conduitfw.demo.network import CELL, FIREWALL, SCADA
 from conduitfw.demo.rows import ROWS, Row
 from conduitfw.demo.show import POLICY, Firewall, Stage, staged, try_row
+from conduitfw.protocols.modbus.requests import adu
+from tests.chaos.bench import HMI, PLC, Bench, bench
 from tests.chaos.bench import POLICY as OF_BENCH
-from tests.chaos.bench import Bench, bench
-from tests.system.hands import until
+from tests.chaos.load import READ
+from tests.system.hands import connection, exactly, until
 from tests.system.tagged import in_vlan
 from tests.system.tagged import staged as in_tags
 from tests.system.test_kill_points import Bystanders, events
@@ -143,10 +145,14 @@ def test_reload_upgrade_restart(running: Bench) -> None:
 def test_another_number_of_workers_begins_anew(running: Bench) -> None:
     """Servers are shared out otherwise: what was known of sessions is somebody else's. (The last test here.)"""
     running.firewall.options = ("--workers", "2")
-    running.firewall.restart()
-    status = running.firewall.status()
-    assert status["queues"] == [6200, 6201, 6202, 6203]
-    assert status["engine_counters"].get("flows", 0) == 0
+    with connection(running.network.namespace(SCADA), HMI, PLC, 502) as session:
+        session.sendall(adu(READ, 0x5555))
+        assert len(exactly(session, 29)) == 29
+        running.firewall.restart()
+        assert running.firewall.status()["queues"] == [6200, 6201, 6202, 6203]
+        session.sendall(adu(READ, 0x5556))
+        with pytest.raises(ConnectionResetError):  # nobody knows it, and its conduit says `midstream: reset`
+            exactly(session, 29)
     with ExitStack() as stack:
         Bystanders(running, stack).go_on()
     assert running.forbidden() == {"plc": 0, "rtu": 0}
