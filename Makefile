@@ -20,9 +20,7 @@ types:
 	$(VENV)/mypy
 
 tests: ## a file beside another, on as many processors as there are; then what needs the machine for itself
-	$(VENV)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not alone" || { \
-		echo "What failed beside other tests is tried once more, by itself:"; \
-		$(VENV)/python -m pytest --last-failed --last-failed-no-failures none -m "not alone"; }
+	$(VENV)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not alone"
 	$(VENV)/python -m pytest -m alone
 
 compiled: ## the package as `pip install` builds it, in build/compiled, and the tests of what is compiled
