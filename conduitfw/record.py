@@ -17,7 +17,6 @@ import enum
 import math
 import mmap
 import operator
-import re
 import struct
 from collections import deque
 
@@ -31,7 +30,6 @@ _MAGIC = b"cfw" + bytes((LAYOUT_VERSION,))
 _TOUCHED_AT, _PROMISED_AT, _PROMISED_HALF_AT, _PROMISE_AT = 1, 2, 3, 16
 
 FREE, USED, IN_HAND, WRITING = 0, 1, 2, 3
-_NOT_FREE, _IS_FREE = re.compile(rb"[^\x00]"), re.compile(rb"\x00")  # of marks
 _FREE, _USED, _IN_HAND = FREE, USED, IN_HAND
 _COMPILED = not __file__.endswith(".py")  # then number by number is the quickest, else one call for many
 
@@ -152,16 +150,16 @@ def _at(name: str) -> int:
     return _SELDOM_AT + struct.calcsize("<" + "".join(code for _, code in _SELDOM[: _SELDOM_NAMES.index(name)]))
 
 
+RECORD_SIZE = _HALVES_AT + 2 * _HALF_SIZE
 # What a successor has to know of every record at once: mark, half, length of the key, key; transport, deaths; the
 # block of each half.
 _GLANCE = struct.Struct(
     f"<BB2xB36s{_at('transport') - _KEY_AT - _KEY.size}xB{_at('deaths') - _at('transport') - 1}xB"
-    f"{_HALVES_AT + _ROOM_AT - 4 - _at('deaths') - 1}xI{_HALF_SIZE - 4}xI"
+    f"{_HALVES_AT + _ROOM_AT - 4 - _at('deaths') - 1}xI{_HALF_SIZE - 4}xI{INLINE}x"
 )
-RECORD_SIZE = _HALVES_AT + 2 * _HALF_SIZE
 _get_seldom = operator.attrgetter(*_SELDOM_NAMES)
 assert _PROMISE_AT + _SELDOM_STRUCT.size <= RECORD_SIZE
-assert _HALF.size == _ROOM_AT and RECORD_SIZE % 8 == 0 and BLOCK_SIZE % 8 == 0
+assert _GLANCE.size == RECORD_SIZE and _HALF.size == _ROOM_AT and RECORD_SIZE % 8 == 0 and BLOCK_SIZE % 8 == 0
 
 
 class Flow:
@@ -353,9 +351,8 @@ class Records:
             self._words[_TOUCHED_AT] = self._words[_PROMISED_AT] = 0
             memory[: len(_MAGIC)] = _MAGIC
         self._keep_promise()
-        marks, found, taken = self.glance()
-        self._touched = len(marks)
-        self._free_slots = [each.start() for each in _IS_FREE.finditer(marks)]
+        self._free_slots, found, taken = self.glance()
+        self._touched = len(self._free_slots) + len(found)
         for _, key in taken:
             source = key[: (len(key) - 4) // 2]
             self._blocks_by_source[source] = self._blocks_by_source.get(source, 0) + 1
@@ -369,25 +366,27 @@ class Records:
         """Octets from the beginning of the memory behind which there was never a record."""
         return (min(self._words[_TOUCHED_AT], self.capacity) + 1) * RECORD_SIZE
 
-    def glance(self) -> tuple[bytes, list[tuple[int, int, bytes, bool]], list[tuple[int, bytes]]]:
-        """The marks, what `adopt` gives, and the blocks in use with their flow's key; changes nothing.
+    def glance(self) -> tuple[list[int], list[tuple[int, int, bytes, bool]], list[tuple[int, bytes]]]:
+        """The slots that are free, what `adopt` gives, and the blocks in use with their flow's key; changes nothing.
 
         While another worker writes the records, what it gives means nothing.
         """
-        memory = self.memory
-        marks = bytes(memory[RECORD_SIZE : self.used : RECORD_SIZE])
+        free: list[int] = []
         found: list[tuple[int, int, bytes, bool]] = []
         taken: list[tuple[int, bytes]] = []
-        for each in _NOT_FREE.finditer(marks):
-            slot = each.start()
-            mark = marks[slot]
-            glance = _GLANCE.unpack_from(memory, (slot + 1) * RECORD_SIZE)
-            key = glance[3][: glance[2]]
-            block = glance[7] if glance[1] & 1 else glance[6]
-            found.append((slot, glance[4], key, mark != USED or block == _LEFT_OUT or glance[5] > 0))
-            if 0 < block < _LEFT_OUT:
-                taken.append((block, key))
-        return marks, found, taken
+        slot = -1
+        with memoryview(self.memory) as memory, memory[RECORD_SIZE : self.used] as records:
+            for mark, half, length, room, transport, deaths, first, second in _GLANCE.iter_unpack(records):
+                slot += 1
+                if mark == FREE:
+                    free.append(slot)
+                    continue
+                key = room[:length]
+                block = second if half & 1 else first
+                found.append((slot, transport, key, mark != USED or block == _LEFT_OUT or deaths > 0))
+                if 0 < block < _LEFT_OUT:
+                    taken.append((block, key))
+        return free, found, taken
 
     def take(self) -> int:
         """A slot for a new flow; -1 where there is none."""

@@ -472,12 +472,19 @@ def _nobody(packet: Packet) -> None:
 def _line(number: int) -> list[int] | None:
     """The kernel's figures of a queue (nfnetlink_queue.c, seq_show), or None where nobody has bound it."""
     try:
-        with open(_FIGURES, "rb", buffering=0) as file:
-            lines = file.read().splitlines()
+        file = os.open(_FIGURES, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    text = b""
+    try:
+        while more := os.read(file, 4096):  # not more: while a successor asks, packets wait
+            text += more
+    except OSError:
+        return None
+    finally:
+        os.close(file)
     wanted = b"%d" % number
-    for line in lines:
+    for line in text.splitlines():
         words = line.split()
         if words and words[0] == wanted:
             return [int(word) for word in words]

@@ -13,6 +13,7 @@ import errno
 import os
 import platform
 import threading
+from collections.abc import Callable
 
 _NUMBERS = {"x86_64": (202, 273), "aarch64": (98, 99), "riscv64": (98, 99)}  # futex, set_robust_list
 _WAITERS, _OWNER_DIED = 0x8000_0000, 0x4000_0000  # linux/futex.h
@@ -72,22 +73,17 @@ class Lifeline:
         """Whether a process died holding it, since it was mended."""
         return bool(self._word.value & _OWNER_DIED)
 
-    def watch(self, descriptor: int) -> None:
-        """Write an octet there each time that it breaks: from a thread, which does nothing else, as long as we live."""
+    def watch(self, told: Callable[[], bool]) -> None:
+        """Call it each time that the line breaks, until it gives False: from a thread, which does nothing else."""
         if _futex is not None:
-            threading.Thread(target=self._watch, args=(os.dup(descriptor),), daemon=True).start()
+            threading.Thread(target=self._watch, args=(told,), daemon=True).start()
 
-    def _watch(self, descriptor: int) -> None:
+    def _watch(self, told: Callable[[], bool]) -> None:
         while True:
             seen = ctypes.c_uint32(self._word.value)
             # It returns at once where the word has changed, and without the interpreter's lock it waits.
             failed = _libc.syscall(_futex, ctypes.byref(self._word), _WAIT, seen, None, None, 0)
             if failed and ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
                 return  # forbidden here, or not there: the parent is told as ever
-            if self.broken:
-                try:
-                    os.write(descriptor, b"\0")
-                except BlockingIOError:  # full: it is read soon enough
-                    continue
-                except OSError:  # nobody reads it any more
-                    return
+            if self.broken and not told():
+                return

@@ -170,6 +170,18 @@ class Pool:
         if self._exchanging and self.exchanged():
             self._exchanging, self._calm_at = False, now + CALM
 
+    def follow(self, place: Place, now: float) -> bool:
+        """Where who served it is dead, let the spare follow at once; gives whether it does. All else is left to `step`.
+
+        It forks nobody and tells nobody, so any thread may call it, while nobody else uses the pool.
+        """
+        dead = place.member
+        if dead is None or self.spare is None or self._exchanging or not self._is_broken(place):
+            return False
+        self._replace_dead(place, dead, now)
+        self._dying.append((place, dead))
+        return True
+
     def _hear(self, member: Member, now: float) -> bool:
         """Take in what a member reports; gives whether it has left."""
         while data := receive(member.end):
@@ -193,7 +205,7 @@ class Pool:
             self._fill(place, Order.SERVE, now)
             return
         ended = child.reap(member.pid)
-        if ended is not None or (member.served_since is not None and place.slot.lifeline.broken):
+        if ended is not None or self._is_broken(place):
             self._replace_dead(place, member, now)
             # Packets wait: it is told when another has its order.
             if not self._is_buried(place, member, ended):
@@ -213,6 +225,11 @@ class Pool:
             member.enter(MemberState.KILLED, now)
             self.notifier.engine(EngineKind.WORKER_SILENT, place=place.index, pid=member.pid, seconds=allowed)
             child.kill(member.pid)  # reaped by a later step: a place is filled only when it is dead
+
+    def _is_broken(self, place: Place) -> bool:
+        """Whether who served it is dead, and perhaps not buried."""
+        member = place.member
+        return member is not None and member.served_since is not None and place.slot.lifeline.broken
 
     def _replace_dead(self, place: Place, member: Member, now: float) -> None:
         child.make_way(member.pid)

@@ -11,9 +11,11 @@ import os
 import select
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -165,6 +167,8 @@ class Supervisor:
         self._leftovers: list[int] = []  # processes of an older program that are about to end
         self._tellers: list[int] = []  # processes that answer for `status`
         self._control_deaths = 0  # of control, each soon after its start
+        self._awake = threading.Lock()  # ours, but while the loop waits
+        self._over = False
 
     def run(self) -> None:
         """Enforce until told to stop. Raises OSError where it cannot begin (queue taken, ruleset refused)."""
@@ -357,8 +361,9 @@ class Supervisor:
     def _loop(self) -> None:
         wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        self._awake.acquire()
         for place in self._pool.places:
-            place.slot.lifeline.watch(woken)
+            place.slot.lifeline.watch(partial(self._follow, place, woken))
         before = {
             number: signal.signal(number, self._on_signal)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -384,7 +389,11 @@ class Supervisor:
                 polled = wanted
                 # Neither a tick late to see who is silent, nor a moment early.
                 wait = min(self._tick(), self._pool.until_silent(time.monotonic()) + 0.001)
-                found = poll.poll(wait * 1000)
+                self._awake.release()
+                try:
+                    found = poll.poll(wait * 1000)
+                finally:
+                    self._awake.acquire()
                 spoke = [descriptor for descriptor, _ in found]
                 if wake in spoke:
                     with contextlib.suppress(BlockingIOError):
@@ -396,6 +405,16 @@ class Supervisor:
                 signal.signal(number, handler)
             os.close(wake)
             os.close(woken)
+            self._over = True
+            self._awake.release()
+
+    def _follow(self, place: Place, woken: int) -> bool:
+        """A thread's, when who served a place dies: the spare has its order before the loop wakes. False at the end."""
+        with self._awake:
+            if not self._over and not self._pool.follow(place, time.monotonic()):
+                with contextlib.suppress(BlockingIOError):  # full: it is read soon enough
+                    os.write(woken, b"\0")
+            return not self._over
 
     def _tick(self) -> float:
         """Each step interrupts somebody's packet: no more of them than are needed."""

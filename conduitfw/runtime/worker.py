@@ -6,6 +6,7 @@ goes to the control process over a socket that never blocks, or is counted as lo
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import mmap
 import os
@@ -116,6 +117,8 @@ class Worker:
         post.slot.published()
         for queue in post.queues:
             queue.last_number()
+        with contextlib.suppress(OSError):  # as where nothing waits in a queue
+            self._notices.recv(512, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         Ledger(post.ledger)
         Records(post.flows).glance()
         scratch = FlowTable(bytearray(FlowTable.memory_size(16)))

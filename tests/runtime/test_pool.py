@@ -167,6 +167,68 @@ def test_a_dead_member_is_replaced_before_the_kernel_has_taken_it_apart_and_told
         bench.pool.stop(5.0)
 
 
+def holding(slot: Slot, tables: Tables, orders: socket.socket) -> None:
+    """As an honest one whose death is seen at once."""
+    slot.lifeline.hold()
+    honest(slot, tables, orders)
+
+
+@pytest.fixture
+def watched() -> Iterator[Bench]:
+    bench = Bench(holding, silence=30.0)
+
+    def ready() -> bool:
+        spare = bench.pool.spare
+        served = bench.pool.serving and bench.slot.counters[Counter.PACKETS] > 0
+        return served and spare is not None and spare.state is MemberState.READY
+
+    bench.until(ready)
+    yield bench
+    bench.pool.stop(1.0)
+
+
+def test_the_spare_follows_while_the_supervisor_is_asleep(watched: Bench) -> None:
+    """A thread sees the death and gives the order; no step of the pool is needed before the place is served again."""
+    pool, slot, old = watched.pool, watched.slot, watched.pid
+    place, spare = pool.places[0], pool.spare
+    assert spare is not None
+    followed: list[bool] = []
+    slot.lifeline.watch(lambda: bool(followed.append(pool.follow(place, time.monotonic()))))
+    os.kill(old, signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while not slot.counters[Counter.UNDECIDED]:  # the spare took over, and serves
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert followed == [True] and place.member is spare and place.restarts == 1
+    assert pool.spare is None and watched.told() == []
+    watched.until(lambda: pool.settled and not child.is_alive(old))
+    assert watched.pid == spare.pid and slot.counters[Counter.UNDECIDED] == 1  # nobody was sent a second time
+    assert watched.told() == [EngineKind.WORKER_DEATH]
+
+
+def test_nobody_follows_who_lives_or_where_the_supervisor_has_to_choose(watched: Bench) -> None:
+    pool = watched.pool
+    place, member, spare = pool.places[0], pool.places[0].member, pool.spare
+    assert member is not None and spare is not None
+    assert not pool.follow(place, time.monotonic())  # it lives
+
+    pool.spare = None
+    os.kill(member.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while not place.slot.lifeline.broken:
+        assert time.monotonic() < deadline
+    assert not pool.follow(place, time.monotonic())  # nobody waits: one has to be forked
+    assert place.member is member and place.restarts == 0
+
+    pool.spare = spare
+    pool.prepare(Policy(2), time.monotonic())
+    pool._exchanging = True
+    assert not pool.follow(place, time.monotonic())  # an heir is next, not the spare
+    assert place.member is member and place.restarts == 0
+    watched.until(lambda: watched.pid not in (0, member.pid) and pool.serving)
+    assert watched.pid != spare.pid and place.restarts == 1
+
+
 def test_the_pool_says_when_somebody_will_have_been_silent_for_too_long(bench: Bench) -> None:
     """The supervisor sleeps no longer than that."""
     os.kill(bench.pid, signal.SIGSTOP)
