@@ -20,16 +20,17 @@ from conduitfw.denial import Emission
 from conduitfw.flow import FlowTable, Memory
 from conduitfw.kernel import marks
 from conduitfw.kernel.netlink_queue import NetlinkQueue, Waiter
+from conduitfw.packet import TCP
 from conduitfw.policy.compile import Tables
+from conduitfw.policy.ledger import SIZE as LEDGER_SIZE
 from conduitfw.policy.ledger import Ledger
 from conduitfw.policy.model import Policy
 from conduitfw.record import Records
-from conduitfw.runtime import lifeline
 from conduitfw.runtime.figures import Figures
 from conduitfw.runtime.hand import Hand, Transmitter
 from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send, serving
 from conduitfw.runtime.quarantine import PATIENCE, PATIENCE_WITH_ENDS, QUARANTINE_SECONDS, Quarantine, place_of
-from conduitfw.runtime.shared import Counter, Slot
+from conduitfw.runtime.shared import SLOT_SIZE, Counter, Slot
 from conduitfw.verdict import Pipeline
 
 TICK = 0.0125  # seconds: the step of its time-outs; a few flows each, since packets wait meanwhile
@@ -108,21 +109,23 @@ class Worker:
         for post in self._posts:
             bytes(post.flows[: Records(post.flows).used : mmap.PAGESIZE])
             bytes(post.ledger[:: mmap.PAGESIZE])
-        post = self._posts[0]
-        line = lifeline.Lifeline(memoryview(bytearray(lifeline.SIZE)))
-        line.hold()
-        line.release()
-        Notifier(self._notices, post.slot, self._tables.policy)
-        Quarantine(post.slot.quarantine, 0.0)
-        post.slot.published()
-        for queue in post.queues:
-            queue.last_number()
+            Records(post.flows).glance()
+            Quarantine(post.slot.quarantine, 0.0)
+            post.slot.published()
+            for queue in post.queues:
+                queue.last_number()
         with contextlib.suppress(OSError):  # as where nothing waits in a queue
             self._notices.recv(512, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        Ledger(post.ledger)
-        Records(post.flows).glance()
-        scratch = FlowTable(bytearray(FlowTable.memory_size(16)))
-        Pipeline(self._tables, scratch, lambda notice: None, Ledger()).tick(0.0)
+        # And all of it in a place that is nobody's.
+        flows = bytearray(FlowTable.memory_size(16))
+        self._begin(Post(Slot(memoryview(bytearray(SLOT_SIZE))), (), flows, bytearray(LEDGER_SIZE)), after_death=True)
+        self._pipeline.tick(0.0)
+        self._slot.lifeline.release()
+        del self._slot, self._pipeline, self._figures, self._hand  # it takes a moment, too
+        table = FlowTable(flows)
+        if (flow := table.create(bytes(12), TCP, 0.0)) is not None:
+            table.records.write(flow)
+            list(FlowTable(flows))
 
     def _begin(self, post: Post, *, after_death: bool) -> None:
         slot = self._slot = post.slot
