@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
@@ -111,7 +110,7 @@ def _sizes(rules: int = 1000, conduits: int = 10, flows: int = 100, packets: int
 
 
 def _scaling(say: onbridge.Progress) -> dict[str, dict[str, dict[str, float]]]:
-    """Nanoseconds of a decision, compiled, at each size, interleaved; medians of three rounds. The longest part."""
+    """Nanoseconds of a decision, compiled, at each size, interleaved; of three rounds. The longest part."""
     runs: dict[str, dict[str, list[dict[str, float]]]] = {what: {} for what in STEPS}
     for number in range(3):
         for what, steps in STEPS.items():
@@ -125,13 +124,7 @@ def _scaling(say: onbridge.Progress) -> dict[str, dict[str, dict[str, float]]]:
                     sizes = _sizes(flows=step, packets=10_000)
                 found = decision.once(BUILDS["compiled"], sizes)
                 runs[what].setdefault(str(step), []).append(found)
-    return {
-        what: {
-            step: {kind: statistics.median(run[kind] for run in each) for kind in each[0]}
-            for step, each in steps_of.items()
-        }
-        for what, steps_of in runs.items()
-    }
+    return {what: {step: decision.together(each) for step, each in of.items()} for what, of in runs.items()}
 
 
 def _engine(name: str, tree: Path, say: onbridge.Progress) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 # Types for the compiler (CONTRIBUTING.md).
 cimport cython
 from conduitfw.octets cimport part, sums_to_nothing, u16, u32
+from conduitfw.policy.compile cimport Channel
 from conduitfw.protocols.ordinary cimport OrdinarySession
 from conduitfw.record cimport Flow, Records
 
@@ -21,19 +22,19 @@ cdef class Ordinary:
     cdef dict _from_client, _from_server
     @cython.locals(
         size=Py_ssize_t, end=Py_ssize_t, at=Py_ssize_t, header=int, flags=int, stamp=cython.longlong, sequence=cython.longlong,
-        ack=cython.longlong, window=cython.longlong, key=bytes, flow=Flow, from_client=cython.bint,
+        ack=cython.longlong, window=cython.longlong, key=bytes, flow=Flow, channel=Channel, from_client=cython.bint,
     )
     cpdef decide(self, bytes data, double now, long long ifindex, bytes mac, long long mark)
     @cython.locals(
         length=Py_ssize_t, session=OrdinarySession, allowed=Allowed, sent=cython.longlong, number=cython.longlong, packed=bytes,
     )
     cdef _client(
-        self, Flow flow, channel, bytes data, Py_ssize_t at, Py_ssize_t end, long long sequence, long long ack,
+        self, Flow flow, Channel channel, bytes data, Py_ssize_t at, Py_ssize_t end, long long sequence, long long ack,
         long long window, long long stamp, double now,
     )
     @cython.locals(session=OrdinarySession, allowed=Allowed, taken=cython.longlong, advances=cython.bint)
     cdef _server(
-        self, Flow flow, channel, bytes data, Py_ssize_t at, Py_ssize_t end, long long sequence, long long ack,
+        self, Flow flow, Channel channel, bytes data, Py_ssize_t at, Py_ssize_t end, long long sequence, long long ack,
         long long window, long long stamp, double now,
     )
     cdef _write_longer(self, Flow flow)
