@@ -24,7 +24,7 @@ from conduitfw.policy.ledger import SIZE
 from conduitfw.policy.load import load_policy
 from conduitfw.runtime.messages import wide_pair
 from conduitfw.runtime.shared import Shared
-from conduitfw.runtime.worker import Worker
+from conduitfw.runtime.worker import Post, Worker
 
 FLOWS = 8
 
@@ -62,10 +62,9 @@ def main() -> None:
     shared = Shared(1)
     memory = bytearray(FlowTable.memory_size(FLOWS))
     notices = wide_pair()
-    worker = Worker(
-        [queue], compile_policy(loaded.policy), memory, bytearray(SIZE), shared.workers, notices[0], Nobody()
-    )
-    worker._begin(shared.workers[0], after_death=False)
+    post = Post(shared.workers[0], [queue], memory, bytearray(SIZE))
+    worker = Worker([post], compile_policy(loaded.policy), notices[0], Nobody())
+    worker._begin(post, after_death=False)
     gc.collect()
     gc.disable()
     end.recv(65536)

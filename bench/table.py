@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bench.decision import CALM, YARDSTICK
@@ -96,7 +96,7 @@ def _scaling(scaling: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
 def _engine(engine: dict[str, Any]) -> Iterator[str]:
     yield "| | aimed at | " + " | ".join(engine) + " |"
     yield "| --- | --- |" + " --- |" * len(engine)
-    rows = (
+    rows: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
         ("check 10,000 rules, s", "under 1 with the next", lambda e: f"{e['loading']['check']:.2f}"),
         ("compile them, s", "", lambda e: f"{e['loading']['compile']:.2f}"),
         ("record of a flow, bytes", "1,024", lambda e: f"{e['memory']['record']:,.0f}"),

@@ -8,6 +8,7 @@ Each round are the decisions of 100 sessions: divide by 100.
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -42,7 +43,8 @@ def test_decision(benchmark: BenchmarkFixture, protocol: str, kind: str) -> None
     gc.disable()
     try:
         benchmark.extra_info.update(build=build.how(), decisions=FLOWS)
-        benchmark.pedantic(line.decide, setup=setup, rounds=ROUNDS, warmup_rounds=2)
+        run: Any = benchmark.pedantic  # it has no types
+        run(line.decide, setup=setup, rounds=ROUNDS, warmup_rounds=2)
     finally:
         gc.enable()
         gc.unfreeze()

@@ -13,7 +13,7 @@ MODULES = (
     "answers", "denial", "flow", "handshake", "inspection", "ordinary", "outcome", "packet", "record", "stream",
     "tcp", "translation", "verdict",
     "policy.compile", "policy.ledger", "policy.limits", "policy.rule_limits", "policy.tags",
-    "kernel.netlink_queue", "runtime.figures", "runtime.hand", "runtime.worker",
+    "kernel.netlink_queue", "runtime.figures", "runtime.hand", "runtime.quarantine", "runtime.worker",
     "protocols.numbers", "protocols.ordinary", "protocols.outstanding",
     "protocols.modbus.adu", "protocols.modbus.points", "protocols.modbus.session",
     "protocols.dnp3.application", "protocols.dnp3.link", "protocols.dnp3.objects", "protocols.dnp3.plain",

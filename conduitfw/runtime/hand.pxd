@@ -3,6 +3,7 @@ cimport cython
 from libc.string cimport memcpy
 from conduitfw.kernel.netlink_queue cimport Packet
 from conduitfw.outcome cimport Outcome
+from conduitfw.runtime.quarantine cimport Quarantine
 from conduitfw.verdict cimport Pipeline
 
 cdef Py_ssize_t _PACKETS, _FORWARDED, _CHANGED, _DROPPED, _QUARANTINED, _SENT, _UNSENT, _ROOM
@@ -27,7 +28,8 @@ cdef class Hand:
     cdef unsigned long long[::1] _counters
     cdef double[::1] _heartbeat
     cdef Pipeline _pipeline
-    cdef object _quarantine, _transmitter, _failed
+    cdef Quarantine _quarantine
+    cdef object _transmitter, _failed
     @cython.locals(now=double, counters=cython.ulonglong[::1], record=cython.uchar[::1], payload=bytes)
     cpdef take(self, Packet packet)
     @cython.locals(counters=cython.ulonglong[::1], mark=cython.longlong, outcome=Outcome)
