@@ -158,7 +158,7 @@ def test_a_dead_member_is_replaced_before_the_kernel_has_taken_it_apart_and_told
             assert bench.told() == []
             assert os.sched_getscheduler(old) == os.SCHED_IDLE  # ... and it is in nobody's way
             found: list[EngineKind] = []
-            bench.until(lambda: found.extend(bench.told()) or (found and not child.is_alive(old)))  # noqa: B023
+            bench.until(lambda: found.extend(bench.told()) or (found and not child.is_alive(old)), 60.0)  # noqa: B023
             assert found == [EngineKind.WORKER_DEATH]
             assert bench.pid == spare.pid and bench.slot.counters[Counter.UNDECIDED] == number
             assert os.sched_getscheduler(bench.pid) == os.SCHED_OTHER
