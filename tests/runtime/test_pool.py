@@ -201,7 +201,7 @@ def test_the_spare_follows_while_the_supervisor_is_asleep(watched: Bench) -> Non
         time.sleep(0.001)
     assert followed == [True] and place.member is spare and place.restarts == 1
     assert pool.spare is None and watched.told() == []
-    watched.until(lambda: pool.settled and not child.is_alive(old))
+    watched.until(lambda: pool.settled and not child.is_alive(old), 60.0)
     assert watched.pid == spare.pid and slot.counters[Counter.UNDECIDED] == 1  # nobody was sent a second time
     assert watched.told() == [EngineKind.WORKER_DEATH]
 
