@@ -121,7 +121,8 @@ class Worker:
         self._begin(Post(Slot(memoryview(bytearray(SLOT_SIZE))), (), flows, bytearray(LEDGER_SIZE)), after_death=True)
         self._pipeline.tick(0.0)
         self._slot.lifeline.release()
-        del self._slot, self._pipeline, self._figures, self._hand  # it takes a moment, too
+        # To be rid of it takes a moment, too, and packets would wait for that later.
+        del self._slot, self._notifier, self._quarantine, self._pipeline, self._figures, self._hand
         table = FlowTable(flows)
         if (flow := table.create(bytes(12), TCP, 0.0)) is not None:
             table.records.write(flow)
