@@ -19,7 +19,7 @@ from conduitfw.runtime import lifeline
 SLOT_SIZE = 16384
 # Within a slot: heartbeat and counters; the sign of a death; the packet in hand; a block (sequence, odd: being written;
 # length; bytes); who is in quarantine.
-_LIFELINE_AT, _HAND_AT, _BLOCK_AT, _QUARANTINE_AT = 504, 512, 1024, 8192
+_LIFELINE_AT, _HAND_AT, _BLOCK_AT, _QUARANTINE_AT = 496, 512, 1024, 8192
 _BLOCK_HEAD = 16
 _BLOCK_ROOM = _QUARANTINE_AT - _BLOCK_AT - _BLOCK_HEAD
 HAND_ROOM = 128  # bytes of the packet in hand

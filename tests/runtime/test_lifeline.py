@@ -19,7 +19,7 @@ MUCH = 200 << 20  # octets, page by page: the kernel takes a while to give them 
 
 @pytest.fixture
 def line() -> Lifeline:
-    return Lifeline(memoryview(mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_SHARED))[504 : 504 + SIZE])
+    return Lifeline(memoryview(mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_SHARED))[496 : 496 + SIZE])
 
 
 @pytest.fixture
@@ -84,17 +84,62 @@ def test_it_breaks_before_the_dead_process_is_taken_apart(line: Lifeline, start:
 
 
 def test_whoever_watches_is_told_of_every_death(line: Lifeline, start: Start) -> None:
+    """Once, though there are two who watch: one on each of two processors."""
+    before = set(threading.enumerate())
     near, far = os.pipe2(os.O_NONBLOCK)
     line.watch(lambda: os.write(far, b"\0") == 1)
+    processors = sorted(os.sched_getaffinity(0))
+    wanted = [{processors[0]}, {processors[-1]}] if len(processors) > 1 else [set(processors)]
+    watching = [thread.native_id or 0 for thread in set(threading.enumerate()) - before]
+    deadline = time.monotonic() + 10
+    while sorted(map(sorted, map(os.sched_getaffinity, watching))) != sorted(map(sorted, wanted)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     for _ in range(20):
         pid = start(line.hold)
         assert not line.broken and not select.select([near], [], [], 0)[0]
         os.kill(pid, signal.SIGKILL)
         assert select.select([near], [], [], 5)[0] and line.broken
-        os.read(near, 100)
         os.waitpid(pid, 0)
+        time.sleep(0.02)
+        assert os.read(near, 100) == b"\0"
         line.mend()
         assert not line.broken
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor")
+@pytest.mark.parametrize("late", [0, 1])
+def test_whichever_is_awake_first_tells(line: Lifeline, start: Start, late: int) -> None:
+    """The other one waits for a word that nobody breaks, as one that has to wait for its processor."""
+    other = Lifeline(memoryview(mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_SHARED))[:SIZE])
+    words, line._words = line._words, line._words[:]
+    line._words[late] = other._words[late]
+    told: list[None] = []
+    line.watch(lambda: not told.append(None))
+    line._words = words
+    for times in (1, 2, 3):
+        pid = start(line.hold)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        deadline = time.monotonic() + 10
+        while len(told) < times:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        line.mend()
+
+
+def test_on_one_processor_one_watches(line: Lifeline, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(threading.enumerate())
+    only = min(os.sched_getaffinity(0))
+    monkeypatch.setattr("conduitfw.runtime.lifeline.os.sched_getaffinity", lambda pid: {only})
+    told: list[None] = []
+    line.watch(lambda: bool(told.append(None)))
+    assert len(set(threading.enumerate()) - before) == 1
+    pid = start(line.hold)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    _until_only(before)
+    assert told == [None]
 
 
 def test_where_the_kernel_does_not_let_us_wait_nobody_watches(line: Lifeline, monkeypatch: pytest.MonkeyPatch) -> None:
