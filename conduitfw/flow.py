@@ -14,7 +14,9 @@ Numbers of sequence space are unsigned 32-bit and wrap; `distance` compares them
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 
 from conduitfw import record
 from conduitfw.packet import TCP, UDP
@@ -59,24 +61,16 @@ class FlowTable:
         # Packets of either direction find their flow by one look-up.
         self.from_client: dict[int, dict[bytes, Flow]] = {TCP: {}, UDP: {}}
         self.from_server: dict[int, dict[bytes, Flow]] = {TCP: {}, UDP: {}}
-        self._by_source: dict[bytes, int] = {}
+        self._by_source: dict[bytes, int] | None = None  # how many flows each has; None: nobody has asked yet
         self._all: list[Flow] = []
         self._sweep = 0
         # Flows whose packet a predecessor had in hand when it died.
         self.suspects: list[Flow] = []
         # What a predecessor left and nobody has read yet: the slot of each record, by its flow's key; and how many.
-        self._unread: dict[int, dict[bytes, int]] = {TCP: {}, UDP: {}}
         left = self.records.adopt()
-        self.unread = len(left)
-        by_source = self._by_source
-        at_once = []
-        for slot, transport, key, urgent in left:
-            source = key[: (len(key) - 4) // 2]
-            by_source[source] = by_source.get(source, 0) + 1
-            self._unread[transport][key] = slot
-            if urgent:
-                at_once.append((transport, key))
-        for transport, key in at_once:
+        self._unread = left.flows
+        self.unread = sum(map(len, left.flows.values()))
+        for transport, key in left.urgent:
             self.recall(transport, key)
 
     @staticmethod
@@ -92,7 +86,14 @@ class FlowTable:
     @property
     def most_of_a_source(self) -> int:
         """How many flows the source with the most has."""
-        return max(self._by_source.values(), default=0)
+        return max(self._sources().values(), default=0)
+
+    def _sources(self) -> dict[bytes, int]:
+        """How many flows each source has: counted when it is asked for the first time, since packets wait before."""
+        if self._by_source is None:
+            keys = chain(*self._unread.values(), (flow.key for flow in self._all))
+            self._by_source = Counter(key[: (len(key) - 4) // 2] for key in keys)
+        return self._by_source
 
     def __len__(self) -> int:
         return len(self._all) + self.unread
@@ -147,7 +148,8 @@ class FlowTable:
         The caller knows that there is none with this key (`recall`).
         """
         source = key[: (len(key) - 4) // 2]
-        if self._by_source.get(source, 0) >= self.max_per_source:
+        by_source = self._sources()
+        if by_source.get(source, 0) >= self.max_per_source:
             self.source_full += 1
             return None
         slot = self.records.take()
@@ -156,7 +158,7 @@ class FlowTable:
             return None
         flow = Flow(key, transport, slot)
         flow.created = flow.last = now
-        self._by_source[source] = self._by_source.get(source, 0) + 1
+        by_source[source] = by_source.get(source, 0) + 1
         self._index(flow)
         return flow
 
@@ -170,11 +172,12 @@ class FlowTable:
         """Forget a flow and free its record."""
         del self.from_client[flow.transport][flow.key]
         del self.from_server[flow.transport][flow.reverse_key]
-        left = self._by_source[flow.client] - 1
+        by_source = self._sources()
+        left = by_source[flow.client] - 1
         if left:
-            self._by_source[flow.client] = left
+            by_source[flow.client] = left
         else:
-            del self._by_source[flow.client]
+            del by_source[flow.client]
         last = self._all.pop()
         if last is not flow:
             last.place = flow.place

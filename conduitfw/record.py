@@ -19,7 +19,10 @@ import mmap
 import operator
 import struct
 from collections import deque
+from itertools import compress
+from typing import Any, NamedTuple
 
+from conduitfw.packet import TCP, UDP
 from conduitfw.policy.compile import Channel
 from conduitfw.protocols import Session
 
@@ -153,13 +156,22 @@ def _at(name: str) -> int:
 RECORD_SIZE = _HALVES_AT + 2 * _HALF_SIZE
 # What a successor has to know of every record at once: mark, half, length of the key, key; transport, deaths; the
 # block of each half.
-_GLANCE = struct.Struct(
-    f"<BB2xB36s{_at('transport') - _KEY_AT - _KEY.size}xB{_at('deaths') - _at('transport') - 1}xB"
+_AFTER_KEY = (
+    f"{_at('transport') - _KEY_AT - _KEY.size}xB{_at('deaths') - _at('transport') - 1}xB"
     f"{_HALVES_AT + _ROOM_AT - 4 - _at('deaths') - 1}xI{_HALF_SIZE - 4}xI{INLINE}x"
 )
+_GLANCE = struct.Struct(f"<BB2xB36s{_AFTER_KEY}")
+# The same of so many records over IPv4, without the half.
+_AT_ONCE, _IPV4_KEY, _GLANCE_FIELDS = 32, 12, 7
+_GLANCES = struct.Struct("<" + f"B3xB{_IPV4_KEY}s{36 - _IPV4_KEY}x{_AFTER_KEY}" * _AT_ONCE)
 _get_seldom = operator.attrgetter(*_SELDOM_NAMES)
 assert _PROMISE_AT + _SELDOM_STRUCT.size <= RECORD_SIZE
-assert _GLANCE.size == RECORD_SIZE and _HALF.size == _ROOM_AT and RECORD_SIZE % 8 == 0 and BLOCK_SIZE % 8 == 0
+assert (
+    _GLANCE.size * _AT_ONCE == RECORD_SIZE * _AT_ONCE == _GLANCES.size
+    and _HALF.size == _ROOM_AT
+    and RECORD_SIZE % 8 == 0
+    and BLOCK_SIZE % 8 == 0
+)
 
 
 class Flow:
@@ -316,6 +328,17 @@ def capacity_of(size: int) -> int:
     return flows
 
 
+class Left(NamedTuple):
+    """What a predecessor left in the memory."""
+
+    free: list[int]  # slots that were used and are free
+    flows: dict[int, dict[bytes, int]]  # by transport: the slot of each flow's record, by its key
+    # Transport and key of those of which a packet was in hand, whose record cannot be relied upon, or of which workers
+    # have died.
+    urgent: list[tuple[int, bytes]]
+    blocks: list[tuple[int, bytes]]  # that are in use, with their flow's key
+
+
 class Records:
     """The memory of all records. One worker writes it at a time."""
 
@@ -336,12 +359,8 @@ class Records:
         self._free_slots: list[int] = []
         self._touched = 0  # slots from here on were never used: a successor need not look at them
 
-    def adopt(self) -> list[tuple[int, int, bytes, bool]]:
-        """What a predecessor left: slot, transport and key of each flow, and whether it is urgent.
-
-        Packets wait meanwhile, so a record is only glanced at; `load` reads it. Urgent: a packet of the flow was in
-        hand, its record cannot be relied upon, or workers have died of it.
-        """
+    def adopt(self) -> Left:
+        """What a predecessor left. Packets wait meanwhile, so records are only glanced at; `load` reads one."""
         memory = self.memory
         version = bytes(memory[: len(_MAGIC)])
         if version != _MAGIC:
@@ -351,42 +370,76 @@ class Records:
             self._words[_TOUCHED_AT] = self._words[_PROMISED_AT] = 0
             memory[: len(_MAGIC)] = _MAGIC
         self._keep_promise()
-        self._free_slots, found, taken = self.glance()
-        self._touched = len(self._free_slots) + len(found)
-        for _, key in taken:
+        left = self.glance()
+        self._free_slots = left.free
+        self._touched = len(left.free) + sum(map(len, left.flows.values()))
+        for _, key in left.blocks:
             source = key[: (len(key) - 4) // 2]
             self._blocks_by_source[source] = self._blocks_by_source.get(source, 0) + 1
-        if taken:
-            gone = {block for block, _ in taken}
+        if left.blocks:
+            gone = {block for block, _ in left.blocks}
             self._free_blocks = deque(block for block in self._free_blocks if block not in gone)
-        return found
+        return left
 
     @property
     def used(self) -> int:
         """Octets from the beginning of the memory behind which there was never a record."""
         return (min(self._words[_TOUCHED_AT], self.capacity) + 1) * RECORD_SIZE
 
-    def glance(self) -> tuple[list[int], list[tuple[int, int, bytes, bool]], list[tuple[int, bytes]]]:
-        """The slots that are free, what `adopt` gives, and the blocks in use with their flow's key; changes nothing.
-
-        While another worker writes the records, what it gives means nothing.
-        """
-        free: list[int] = []
-        found: list[tuple[int, int, bytes, bool]] = []
-        taken: list[tuple[int, bytes]] = []
-        slot = -1
+    def glance(self) -> Left:
+        """What there is; changes nothing. While another worker writes the records, it means nothing."""
+        left = Left([], {TCP: {}, UDP: {}}, [], [])
+        slot = 0
         with memoryview(self.memory) as memory, memory[RECORD_SIZE : self.used] as records:
-            for mark, half, length, room, transport, deaths, first, second in _GLANCE.iter_unpack(records):
-                slot += 1
-                if mark == FREE:
-                    free.append(slot)
-                    continue
+            many = len(records) // _GLANCES.size * _GLANCES.size
+            # Most records are like each other: in plain Python many at once take a fifth of the time.
+            with records[:many] as first:
+                for read in _GLANCES.iter_unpack(first):
+                    slots = range(slot, slot + _AT_ONCE)
+                    if not self._glance_at_many(read, slots, left):
+                        at = slot * RECORD_SIZE
+                        with records[at : at + _GLANCES.size] as few:
+                            self._glance_at_each(few, slot, left)
+                    slot += _AT_ONCE
+            with records[many:] as rest:
+                self._glance_at_each(rest, slot, left)
+        return left
+
+    @staticmethod
+    def _glance_at_many(read: tuple[Any, ...], slots: range, left: Left) -> bool:
+        """Those of TCP over IPv4 without anything urgent or in a block; False where not all of them are such."""
+        marks, lengths, keys, transports, deaths, first, second = (
+            read[at::_GLANCE_FIELDS] for at in range(_GLANCE_FIELDS)
+        )
+        if (
+            max(marks) > USED
+            or lengths.count(_IPV4_KEY) + transports.count(TCP) != 2 * _AT_ONCE
+            or any(deaths)
+            or any(first)
+            or any(second)
+        ):
+            return False
+        if all(marks):
+            left.flows[TCP].update(zip(keys, slots, strict=True))
+        else:
+            left.flows[TCP].update(compress(zip(keys, slots, strict=True), marks))
+            left.free.extend(compress(slots, map(operator.not_, marks)))
+        return True
+
+    @staticmethod
+    def _glance_at_each(records: memoryview, slot: int, left: Left) -> None:
+        for mark, half, length, room, transport, deaths, first, second in _GLANCE.iter_unpack(records):
+            if mark == FREE:
+                left.free.append(slot)
+            else:
                 key = room[:length]
                 block = second if half & 1 else first
-                found.append((slot, transport, key, mark != USED or block == _LEFT_OUT or deaths > 0))
+                left.flows.setdefault(transport, {})[key] = slot
+                if mark != USED or block == _LEFT_OUT or deaths:
+                    left.urgent.append((transport, key))
                 if 0 < block < _LEFT_OUT:
-                    taken.append((block, key))
-        return free, found, taken
+                    left.blocks.append((block, key))
+            slot += 1
 
     def take(self) -> int:
         """A slot for a new flow; -1 where there is none."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import mmap
 import os
+import random
+from collections import Counter
+
+import pytest
 
 from conduitfw import record
 from conduitfw.flow import RECORD_SIZE, Flow, FlowTable
@@ -157,8 +161,8 @@ def test_a_successor_looks_at_no_record_that_was_never_used() -> None:
         table.save(flow)
         table.remove(flow)
     again = FlowTable(memory)
-    free, found, _ = again.records.glance()
-    assert len(free) + len(found) == 4
+    left = again.records.glance()
+    assert len(left.free) + len(left.flows[6]) == 4
     assert {flow.key for flow in again} == set(keys[:3])
     taken = [again.create(each, 6, 0.0) for each in keys[3:]]  # all others are free
     slots = [flow.slot for flow in taken if flow is not None]
@@ -174,7 +178,49 @@ def test_that_a_record_is_used_is_written_before_anything_of_it() -> None:
     table = FlowTable(memory)
     flow = table.create(bytes((10, 0, 0, 1, 10, 0, 1, 1, 0x9C, 0x40, 1, 0xF6)), 6, 0.0)
     assert flow is not None and memory[flow.at] == record.FREE
-    assert len(FlowTable(bytearray(memory)).records.glance()[0]) == 1
+    assert len(FlowTable(bytearray(memory)).records.glance().free) == 1
+
+
+@pytest.mark.parametrize("unusual", [0.0, 0.01, 0.2])
+@pytest.mark.parametrize("flows", [5, 32, 64, 300])
+def test_what_is_glanced_at_is_what_each_record_says(flows: int, unusual: float) -> None:
+    """Many at once, or each by itself."""
+    dice = random.Random(flows)
+    memory = bytearray(FlowTable.memory_size(flows))
+    table = FlowTable(memory, max_per_source=flows)
+    expected: dict[int, dict[bytes, int]] = {6: {}, 17: {}}
+    free, urgent = [], set()
+    for number in range(flows):
+        odd = dice.random() < unusual
+        size = 32 if odd and dice.random() < 0.3 else 8
+        transport = 17 if odd and dice.random() < 0.3 else 6
+        flow = table.create(number.to_bytes(size, "big") + bytes((0x9C, 0x40, 1, 0xF6)), transport, 0.0)
+        assert flow is not None
+        if odd:
+            flow.deaths = dice.choice((0, 0, 1))
+            flow.held = bytes(dice.choice((0, 500)))
+        table.records.write(flow)
+        if odd and dice.random() < 0.3:
+            table.mark(flow)
+        if flow.deaths or memory[flow.at] == record.IN_HAND or flow.block < 0:  # for the last there was no room
+            urgent.add((transport, flow.key))
+        if dice.random() < 0.2:
+            free.append(flow.slot)
+            memory[flow.at] = record.FREE
+            urgent.discard((transport, flow.key))
+        else:
+            expected[transport][flow.key] = flow.slot
+    left = Records(memory).glance()
+    assert left.flows == expected and left.free == free and set(left.urgent) == urgent
+    blocks = {(flow.block, flow.key) for flow in table if flow.block > 0 and flow.slot not in free}
+    assert set(left.blocks) == blocks
+    again = FlowTable(memory, max_per_source=flows)
+    assert again.most_of_a_source == max((1, *_by_source(expected).values()))
+    assert len(again) == sum(map(len, expected.values())) == len(list(again))
+
+
+def _by_source(flows: dict[int, dict[bytes, int]]) -> Counter[bytes]:
+    return Counter(key[: (len(key) - 4) // 2] for keys in flows.values() for key in keys)
 
 
 def test_memory_that_nobody_used_is_not_touched() -> None:
@@ -189,7 +235,7 @@ def test_memory_that_nobody_used_is_not_touched() -> None:
             assert flow is not None
             table.save(flow)
         bytes(memory[: Records(memory).used : mmap.PAGESIZE])
-        assert len(Records(memory).glance()[1]) == 20
+        assert len(Records(memory).glance().flows[6]) == 20
         assert os.fstat(descriptor).st_blocks * 512 <= 21 * RECORD_SIZE + mmap.PAGESIZE
         del table
     os.close(descriptor)
