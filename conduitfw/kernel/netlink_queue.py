@@ -373,6 +373,23 @@ class NetlinkQueue:
             self._verdicts.clear()
 
 
+def message_of(number: int, packet: bytes, port: int = 1) -> bytes:
+    """What the kernel writes for an IPv4 packet that came in by a bridge's port, through br_netfilter."""
+    attributes = (
+        (_PACKET_HEADER, struct.pack(">IHB", number, 0x0800, 2)),
+        (_MARK, _NUMBER.pack(0)),
+        (_INDEV, _NUMBER.pack(9)),
+        (_PHYSINDEV, _NUMBER.pack(port)),
+        (_HWADDR, struct.pack(">H2x6s2x", 6, bytes((2, 0, 0, 0, 0, port)))),
+        (_PAYLOAD, packet),
+    )
+    body = bytes((socket.AF_INET, 0, 0, 0)) + b"".join(
+        _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
+        for kind, value in attributes
+    )
+    return _MESSAGE.pack(_MESSAGE.size + len(body), _PACKET, 0, 0, 0) + body
+
+
 class Waiter:
     """Has the packets of several queues decided as they come."""
 

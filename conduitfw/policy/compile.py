@@ -190,7 +190,7 @@ def _address_classes(
 
     Class 0 is every value that no rule names. A combination that no rule allows has no row.
     """
-    wanted = [(rule, inspection, _addresses_of(protocol, inspection, client, server)) for rule, inspection in rules]
+    wanted = [(rule, inspection, addresses_of(protocol, inspection, client, server)) for rule, inspection in rules]
     grants = [(_grant(protocol, rule, inspection, client, server), inspection.functions) for rule, inspection in rules]
     classes: list[dict[int, int]] = []
     members: list[list[frozenset[int]]] = []  # by field and class: the rules (by position) that include it
@@ -244,7 +244,7 @@ def _row(protocol: Definition, grants: list[tuple[Grant, frozenset[int]]]) -> Ro
     return tuple(row)
 
 
-def _addresses_of(
+def addresses_of(
     protocol: Definition, inspection: Inspection, client: bytes, server: bytes
 ) -> tuple[frozenset[int] | None, ...]:
     """What a rule says of the unit or link addresses between these two."""

@@ -279,6 +279,9 @@ class Definition:
     asked: Callable[[int, Asked], Sequence[Item]]
     # Keys of a tag that say where it is: of its space, its point, and the server's part of its units' address.
     tag_keys: tuple[str, str, str]
+    # exchanges(address) -> requests with their answers, as they stand on the wire: a usual read, then one that changes
+    # something. Whoever waits to serve practises with them (runtime/rehearsal.py).
+    exchanges: Callable[[tuple[int, ...]], Sequence[tuple[bytes, bytes]]]
     # tag_functions(space, width, writes) -> the functions that read or write such a point.
     tag_functions: Callable[[int, int, bool], frozenset[int]]
     # How a tag's `type` makes numbers of raw values, by name.

@@ -27,7 +27,7 @@ PATIENCE = 3  # quick deaths before the next fork waits; whoever is ready serves
 LONGEST_WAIT = 1.0  # seconds
 HOPELESS = 8  # quick deaths in the window: no worker can be kept alive
 PROVEN = 1.0  # seconds of service after which one can
-CALM = 0.05  # seconds after an exchange in which what is not urgent waits
+CALM = 0.05  # seconds after an exchange or a death in which what is not urgent waits
 STARVED = 5  # times the silence that is allowed: then it is replaced, whatever it waits for
 PREPARATION = 30.0  # seconds for a member to become ready, or to begin to serve
 
@@ -229,10 +229,11 @@ class Pool:
     def _is_broken(self, place: Place) -> bool:
         """Whether who served it is dead, and perhaps not buried."""
         member = place.member
-        return member is not None and member.served_since is not None and place.slot.lifeline.broken
+        return member is not None and place.slot.lifeline.broken
 
     def _replace_dead(self, place: Place, member: Member, now: float) -> None:
         child.make_way(member.pid)
+        self._calm_at = now + CALM
         left = self._hear(member, now)  # what it said last
         place.member = None
         if not left:

@@ -7,6 +7,7 @@ goes to the control process over a socket that never blocks, or is counted as lo
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import mmap
 import os
@@ -20,7 +21,6 @@ from conduitfw.denial import Emission
 from conduitfw.flow import FlowTable, Memory
 from conduitfw.kernel import marks
 from conduitfw.kernel.netlink_queue import NetlinkQueue, Waiter
-from conduitfw.packet import TCP
 from conduitfw.policy.compile import Tables
 from conduitfw.policy.ledger import SIZE as LEDGER_SIZE
 from conduitfw.policy.ledger import Ledger
@@ -28,8 +28,9 @@ from conduitfw.policy.model import Policy
 from conduitfw.record import Records
 from conduitfw.runtime.figures import Figures
 from conduitfw.runtime.hand import Hand, Transmitter
-from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send, serving
+from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send, serving, wide_pair
 from conduitfw.runtime.quarantine import PATIENCE, PATIENCE_WITH_ENDS, QUARANTINE_SECONDS, Quarantine, place_of
+from conduitfw.runtime.rehearsal import Nobody, Stage, sessions
 from conduitfw.runtime.shared import SLOT_SIZE, Counter, Slot
 from conduitfw.verdict import Pipeline
 
@@ -93,7 +94,6 @@ class Worker:
         orders.setblocking(False)
         if order[:1] in (Order.SERVE, Order.TAKE_OVER):
             self._begin(self._posts[order[1]], after_death=order[:1] == Order.TAKE_OVER)
-            send(orders, serving(time.monotonic()))
             self._serve(orders)
             self._slot.lifeline.release()
         send(orders, Report.LEFT)
@@ -117,16 +117,29 @@ class Worker:
         with contextlib.suppress(OSError):  # as where nothing waits in a queue
             self._notices.recv(512, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         # And all of it in a place that is nobody's.
-        flows = bytearray(FlowTable.memory_size(16))
-        self._begin(Post(Slot(memoryview(bytearray(SLOT_SIZE))), (), flows, bytearray(LEDGER_SIZE)), after_death=True)
-        self._pipeline.tick(0.0)
-        self._slot.lifeline.release()
-        # To be rid of it takes a moment, too, and packets would wait for that later.
-        del self._slot, self._notifier, self._quarantine, self._pipeline, self._figures, self._hand
-        table = FlowTable(flows)
-        if (flow := table.create(bytes(12), TCP, 0.0)) is not None:
-            table.records.write(flow)
-            list(FlowTable(flows))
+        copy.copy(self)._rehearse()
+
+    def _rehearse(self) -> None:
+        """`_begin` after deaths in the midst of a packet, and what follows. This worker is thrown away afterwards."""
+        self._notices, unread = wide_pair()
+        self._transmitter = Nobody()
+        stage = Stage()
+        slot = Slot(memoryview(bytearray(SLOT_SIZE)))
+        for before, after in [*sessions(self._tables.policy)] or [((), ())]:
+            post = Post(slot, (stage.queue,), bytearray(FlowTable.memory_size(16)), bytearray(LEDGER_SIZE))
+            self._begin(post, after_death=False)
+            stage.perform(before)
+            slot.hand[0] = 1  # and a packet is in hand still: the last
+            for flow in self._pipeline.flows:
+                self._pipeline.flows.mark(flow)
+            self._begin(post, after_death=True)
+            self._pipeline.tick(time.monotonic())
+            stage.perform(after)
+            self._publish()
+        slot.lifeline.release()
+        stage.close()
+        self._notices.close()
+        unread.close()
 
     def _begin(self, post: Post, *, after_death: bool) -> None:
         slot = self._slot = post.slot
@@ -188,6 +201,10 @@ class Worker:
         waiter = Waiter(self._queues, orders.fileno(), self._busy_poll, alone)
         slot = self._slot
         ticked = next_tick = next_figures = 0.0
+        # Whoever is told wakes up, and may take the processor from us: what waits in the queues comes first.
+        since = time.monotonic()
+        waiter.serve(0)
+        send(orders, serving(since))
         while True:
             wait = 0 if self._pipeline.flows.unread else BEAT
             if waiter.serve(wait) and receive(orders) is not None:  # the order to leave, or nobody there to give one

@@ -19,7 +19,7 @@ from conduitfw.protocols.dnp3.catalogue import (
     QUIET,
     SHOWN_IN,
 )
-from conduitfw.protocols.dnp3.link import FIRST_RESERVED_ADDRESS, MAX_FRAME, SELF_ADDRESS, frame
+from conduitfw.protocols.dnp3.link import FIRST_RESERVED_ADDRESS, MAX_FRAME, SELF_ADDRESS, build, frame
 from conduitfw.protocols.dnp3.objects import LAST_INDEX, Header, asked
 from conduitfw.protocols.dnp3.refusal import refusal
 from conduitfw.protocols.dnp3.session import SESSION_SIZE, Dnp3Session, Dnp3Unit
@@ -85,6 +85,22 @@ NUMBER = Encoding(
     "number", 1, -sys.float_info.max, sys.float_info.max, lambda raw, big: raw[0], lambda number, big: (number,)
 )
 
+
+def exchanges(address: tuple[int, ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """A read of all classes, which is answered with sixteen inputs; a relay that is operated (12.1), and its echo."""
+    master, outstation = address
+    classes, inputs = bytes.fromhex("3c0206 3c0306 3c0406 3c0106"), bytes.fromhex("0101 00 00 0f 5aa5")
+    relay = bytes.fromhex("0c01 28 0100 0000 03 01 64000000 64000000 00")
+
+    def request(sequence: int, function: int, objects: bytes) -> bytes:
+        return build(0xC4, outstation, master, bytes((0xC0 | sequence, 0xC0 | sequence, function)) + objects)
+
+    def answer(sequence: int, objects: bytes) -> bytes:
+        return build(0x44, master, outstation, bytes((0xC0 | sequence, 0xC0 | sequence, 129, 0, 0)) + objects)
+
+    return (request(0, 1, classes), answer(0, inputs)), (request(1, 5, relay), answer(1, relay))
+
+
 DNP3 = Definition(
     name="dnp3",
     title="DNP3",
@@ -114,6 +130,7 @@ DNP3 = Definition(
     gateway_broadcast=-1,
     everyone=frozenset(range(SELF_ADDRESS, 0x10000)),
     asked=asked,
+    exchanges=exchanges,
     tag_keys=("group", "index", "outstation"),
     tag_functions=tag_functions,
     encodings={"number": NUMBER},

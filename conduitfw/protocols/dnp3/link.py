@@ -90,6 +90,7 @@ _WORDS = array(
 )
 
 _HEADER = Struct("<5H")
+_FIXED = Struct("<BBBBHH")  # the same without its CRC
 _FULL_BLOCK = Struct("<9H")
 _LAST_BLOCKS = tuple(Struct(f"<{size // 2}H{size % 2}BH") for size in range(BLOCK))
 _COMPILED = not __file__.endswith(".py")
@@ -104,6 +105,13 @@ def crc(data: bytes) -> int:
     for octet in data:
         register = (register >> 8) ^ _OCTETS[(register ^ octet) & 0xFF]
     return register ^ 0xFFFF
+
+
+def build(control: int, destination: int, source: int, user: bytes) -> bytes:
+    """A frame with its CRCs."""
+    header = _FIXED.pack(0x05, 0x64, 5 + len(user), control, destination, source)
+    blocks = [header, *(user[at : at + BLOCK] for at in range(0, len(user), BLOCK))]
+    return b"".join(block + crc(block).to_bytes(2, "little") for block in blocks)
 
 
 def frame(data: bytes, start: int, end: int) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 from conduitfw.protocols import Kind, Unit
 from conduitfw.protocols.dnp3 import application, link, transport
 from conduitfw.protocols.dnp3.session import Dnp3Unit
@@ -47,5 +45,4 @@ def refusal(data: bytes, start: int, end: int, unit: Unit, reason: Reason) -> by
             _INDICATIONS.get(reason, NO_FUNCTION),
         )
     )
-    header = struct.pack("<BBBBHH", 0x05, 0x64, 5 + len(user), _FROM_OUTSTATION, master, outstation)
-    return b"".join(block + struct.pack("<H", link.crc(block)) for block in (header, user))
+    return link.build(_FROM_OUTSTATION, master, outstation, user)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conduitfw.protocols import AddressField, Definition, Item, Unit
-from conduitfw.protocols.modbus import points
+from conduitfw.protocols.modbus import points, requests
 from conduitfw.protocols.modbus.adu import LONGEST, frame
 from conduitfw.protocols.modbus.catalogue import EXCEPTIONS, FILE_RECORDS, FUNCTIONS, QUIET, SUB_FUNCTIONS, TABLES
 from conduitfw.protocols.modbus.encodings import ENCODINGS, encodings_of
@@ -44,6 +44,16 @@ def _described(item: Item) -> dict[str, object]:
     return found
 
 
+def exchanges(address: tuple[int, ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """Ten holding registers that are read, and one that is written."""
+    adu, pdu = requests.adu, requests.pdu
+    unit, write = address[0], pdu(6, 0, 0)
+    return (
+        (adu(pdu(3, 0, 10), 1, unit), adu(pdu(3, data=bytes((20, *bytes(20)))), 1, unit)),
+        (adu(write, 2, unit), adu(write, 2, unit)),
+    )
+
+
 MODBUS = Definition(
     name="modbus",
     title="Modbus/TCP",
@@ -72,6 +82,7 @@ MODBUS = Definition(
     gateway_broadcast=0,
     everyone=frozenset((0,)),
     asked=points.asked,
+    exchanges=exchanges,
     tag_keys=("table", "address", "unit_id"),
     tag_functions=points.tag_functions,
     encodings=ENCODINGS,

@@ -1,4 +1,4 @@
-"""Modbus requests, as a client sends them: for measuring, the demo and the tests; nothing of the packet path."""
+"""Modbus requests, as a client sends them: for measuring, demo, tests and rehearsals; nothing of the packet path."""
 
 from __future__ import annotations
 
