@@ -44,11 +44,13 @@ def _replaced(bench: Bench, pid: int, since: float) -> float:
     return float(worker["since"]) - since
 
 
-def _signal_worker(bench: Bench, number: signal.Signals) -> tuple[int, float]:
+def _signal_worker(bench: Bench, number: signal.Signals, dice: random.Random) -> tuple[int, float]:
     """Send it to whoever serves; gives its process id, and when."""
     while True:
         pid = int(bench.firewall.serving()["pid"])
-        time.sleep(0.1)  # who answers for `status`, a process that asks nft, has ended by then
+        # Who answers for `status`, a process that asks nft, has ended by then. At any moment after that: the supervisor
+        # steps 0.1 s after it was asked, and is to be met in its step neither each time nor never.
+        time.sleep(dice.uniform(0.1, 0.2))
         began = time.monotonic()
         try:
             os.kill(pid, number)
@@ -60,13 +62,13 @@ def _signal_worker(bench: Bench, number: signal.Signals) -> tuple[int, float]:
 def worker_kill(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
     for _ in range(count):
         time.sleep(dice.uniform(0.1, 0.4))
-        yield _replaced(bench, *_signal_worker(bench, signal.SIGKILL))
+        yield _replaced(bench, *_signal_worker(bench, signal.SIGKILL, dice))
 
 
 def worker_stop(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
     for _ in range(count):
         time.sleep(dice.uniform(0.3, 1.0))
-        yield _replaced(bench, *_signal_worker(bench, signal.SIGSTOP))
+        yield _replaced(bench, *_signal_worker(bench, signal.SIGSTOP, dice))
 
 
 def control_kill(bench: Bench, count: int, dice: random.Random) -> Iterator[float | None]:
