@@ -13,6 +13,7 @@ import mmap
 import os
 import socket
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -117,7 +118,10 @@ class Worker:
         with contextlib.suppress(OSError):  # as where nothing waits in a queue
             self._notices.recv(512, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         # And all of it in a place that is nobody's.
-        copy.copy(self)._rehearse()
+        try:
+            copy.copy(self)._rehearse()
+        except Exception:  # noqa: BLE001  (whatever it is, whoever is needed serves without it)
+            traceback.print_exc()
 
     def _rehearse(self) -> None:
         """`_begin` after deaths in the midst of a packet, and what follows. This worker is thrown away afterwards."""

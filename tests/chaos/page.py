@@ -30,10 +30,10 @@ every third time. The Modbus conduit is `fail: closed`, the DNP3 conduit `fail: 
 
 """
 FOOT = """
-*Another serves* is the time from the signal to the worker's own word that it has begun to serve, in which it takes
-packets from the queue: until the supervisor sees it, the end of the dead process, the order to the one that waits, and
-what that one has to read first. Clients and servers stand for other machines, so they run at nice 10. *All is new* and
-*started again* end when a worker of the new program serves.
+*Another serves* is the time from the signal until the next worker takes packets from the queue, by its own word: until
+somebody sees that the one before is dead, the order to the one that waits, and what that one has to read first. Clients
+and servers stand for other machines, so they run at nice 10. *All is new* and *started again* end when a worker of the
+new program serves.
 
 Events fold what repeats for 10 s. Where the supervisor is killed, control writes what it has folded and ends; how many
 events are neither written nor told as lost stands beside the log (events.jsonl.owed), and the next start tells it.

@@ -68,6 +68,19 @@ def test_nothing_of_it_is_seen_or_left(policy: Policy) -> None:
     assert receive(far) is None
 
 
+def test_one_that_fails_keeps_nobody_from_serving(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(policy: Policy) -> None:
+        raise ValueError("a defect of ours")
+
+    monkeypatch.setattr("conduitfw.runtime.worker.sessions", broken)
+    near, _ = wide_pair()
+    with mmap.mmap(-1, FlowTable.memory_size(64)) as flows, mmap.mmap(-1, SIZE) as ledger:
+        Worker([Post(Shared(1).workers[0], [], flows, ledger)], compile_policy(policy), near, Overheard())._warm_up()
+    assert "a defect of ours" in capfd.readouterr().err
+
+
 def test_it_goes_all_the_way(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A successor begins, for each protocol, with a request under way whose packet was in hand; its answer passes."""
     begun = []
