@@ -37,6 +37,8 @@ for step in sys.argv[4:]:
     if step == "flooded": host.install(large, static=False, per_source=100)
     if step == "stage": staging = host.stage(large, static=False)
     if step == "one": staging.step()
+    if step == "begun":
+        while f"set {name(large)} " not in nft.run(["nft", "-t", "list", "table", *table]): pass
     if step == "all":
         while not staging.step(): pass
     if step == "cancel": staging.cancel()
@@ -99,9 +101,9 @@ def test_what_is_staged_is_built_upon(network: TwoZones, tmp_path: Path, aimed_a
     "steps",
     [
         "small stage all element large",  # somebody adds to what is staged
-        "small stage one element all large",
+        "small stage one begun element all large",
         "small stage all element look large",  # and it has been seen that nothing is wrong with what is in force
-        "small stage one element look all large",
+        "small stage one begun element look all large",
         "small stage all gone large",  # or takes it out
         "small stage one large",  # not all of it is there yet
         "small stage one one cancel large",  # and will not be
