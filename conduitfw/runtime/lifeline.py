@@ -19,7 +19,9 @@ from collections.abc import Callable
 _NUMBERS = {"x86_64": (202, 273), "aarch64": (98, 99), "riscv64": (98, 99)}  # futex, set_robust_list
 _WAITERS, _OWNER_DIED = 0x8000_0000, 0x4000_0000  # linux/futex.h
 _WAIT = 0
-_WORDS = 2  # the kernel wakes one thread for each
+# The kernel wakes one thread for each. The second stands where there was only one before: programs of both kinds go on
+# from each other (handover.LAYOUT).
+_WORDS = 2
 _WORD = 8  # octets from one to the next, as from one entry of the list to the next
 SIZE = _WORDS * _WORD  # octets
 

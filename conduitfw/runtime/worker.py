@@ -95,6 +95,8 @@ class Worker:
         orders.setblocking(False)
         if order[:1] in (Order.SERVE, Order.TAKE_OVER):
             self._begin(self._posts[order[1]], after_death=order[:1] == Order.TAKE_OVER)
+            # Before the first packet: from here on its silence is short (pool.py), and a packet may hang it.
+            send(orders, serving(time.monotonic()))
             self._serve(orders)
             self._slot.lifeline.release()
         send(orders, Report.LEFT)
@@ -205,10 +207,6 @@ class Worker:
         waiter = Waiter(self._queues, orders.fileno(), self._busy_poll, alone)
         slot = self._slot
         ticked = next_tick = next_figures = 0.0
-        # Whoever is told wakes up, and may take the processor from us: what waits in the queues comes first.
-        since = time.monotonic()
-        waiter.serve(0)
-        send(orders, serving(since))
         while True:
             wait = 0 if self._pipeline.flows.unread else BEAT
             if waiter.serve(wait) and receive(orders) is not None:  # the order to leave, or nobody there to give one

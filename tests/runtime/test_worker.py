@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import pytest
 
+from conduitfw.flow import FlowTable
 from conduitfw.kernel import marks
+from conduitfw.kernel.netlink_queue import Waiter
 from conduitfw.kernel.ruleset import render
 from conduitfw.kernel.shape import Shape
+from conduitfw.policy.ledger import SIZE
 from conduitfw.policy.model import Conduit, Policy
-from conduitfw.runtime.worker import only_queue
+from conduitfw.runtime.messages import Order, Report, pair, receive, send, serving_since, wide_pair
+from conduitfw.runtime.rehearsal import Nobody, Stage
+from conduitfw.runtime.shared import Shared
+from conduitfw.runtime.worker import Post, Worker, only_queue
 from tests.pipeline.wire import tables
 
 
@@ -51,6 +58,29 @@ def test_the_queue_that_the_ruleset_uses(ways: list[tuple[str, str]], queue: int
         if any(f": goto {chain}" in text for chain in chains)
     }
     assert (used == {queue}) if queue is not None else (len(used) != 1)
+
+
+def test_that_it_serves_is_told_before_the_first_packet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that hangs on it is allowed 0.2 s of silence then, and 30 s before."""
+
+    def hang(self: Waiter, seconds: float) -> bool:
+        raise InterruptedError
+
+    monkeypatch.setattr(Waiter, "serve", hang)
+    near, far = pair()
+    notices, _ = wide_pair()
+    queues = [stage.queue for stage in (Stage(), Stage())]
+    post = Post(Shared(1).workers[0], queues, bytearray(FlowTable.memory_size(16)), bytearray(SIZE))
+    send(near, Order.SERVE + b"\0")
+    try:
+        with pytest.raises(InterruptedError):
+            Worker([post], tables(), notices, Nobody()).run(far)
+    finally:
+        post.slot.lifeline.release()
+        gc.unfreeze()
+        gc.enable()
+    assert receive(near) == Report.READY
+    assert serving_since(receive(near) or b"") is not None
 
 
 def test_what_the_kernel_decides_comes_by_none() -> None:
