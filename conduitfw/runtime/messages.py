@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import enum
 import socket
-import struct
 import time
 from ipaddress import ip_address
 from typing import Any, Protocol
@@ -40,23 +39,8 @@ class Report(bytes, enum.Enum):
     """Worker -> supervisor."""
 
     READY = b"r"  # prepared, waits for an order
-    SERVING = b"s"  # and since when (`serving`)
+    SERVING = b"s"  # and has served what waited; since when, the slot says (`Slot.served_since`)
     LEFT = b"l"
-
-
-_SINCE = struct.Struct("=cd")
-
-
-def serving(since: float) -> bytes:
-    """The report that a worker serves. `since`: seconds of CLOCK_MONOTONIC."""
-    return _SINCE.pack(Report.SERVING.value, since)
-
-
-def serving_since(report: bytes) -> float | None:
-    """Since when the worker that says so serves; None for another report."""
-    if len(report) != _SINCE.size or report[:1] != Report.SERVING:
-        return None
-    return float(_SINCE.unpack(report)[1])
 
 
 class EngineKind(enum.Enum):

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from conduitfw.policy.compile import Tables
 from conduitfw.runtime import child
-from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, pair, receive, send, serving_since
+from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, pair, receive, send
 from conduitfw.runtime.shared import Slot
 
 QUICK = 0.1  # seconds: a member that served for less is part of a crash loop
@@ -187,11 +187,13 @@ class Pool:
         while data := receive(member.end):
             if data == Report.READY and member.state is MemberState.PREPARING:
                 member.enter(MemberState.READY, now)
-            elif (since := serving_since(data)) is not None:
-                member.enter(MemberState.SERVING, since)
             elif data == Report.LEFT:
                 member.enter(MemberState.LEFT, now)
         return member.state is MemberState.LEFT
+
+    def _see_begin(self, place: Place, member: Member) -> None:
+        if member.state is MemberState.ORDERED and (since := place.slot.served_since):
+            member.enter(MemberState.SERVING, since)
 
     def _look_after(self, place: Place, now: float, on_time_since: float) -> None:
         if place.heir is not None and self._has_died(place.heir, now):
@@ -199,6 +201,7 @@ class Pool:
         member = place.member
         if member is None:
             return
+        self._see_begin(place, member)
         if member.state is MemberState.LEFT:
             place.member = None
             self._parting.append(member)
@@ -234,7 +237,8 @@ class Pool:
     def _replace_dead(self, place: Place, member: Member, now: float) -> None:
         child.make_way(member.pid)
         self._calm_at = now + CALM
-        left = self._hear(member, now)  # what it said last
+        self._see_begin(place, member)  # what it did last, ...
+        left = self._hear(member, now)  # ... and said
         place.member = None
         if not left:
             place.restarts += 1
@@ -310,6 +314,7 @@ class Pool:
         else:
             member = self._fork(self.tables, now)
         place.slot.beat(now)
+        place.slot.served_since = 0.0
         place.slot.lifeline.mend()
         send(member.end, order + bytes((place.index,)))
         member.enter(MemberState.ORDERED, now)
@@ -361,6 +366,7 @@ class Pool:
                 self._fill(place, Order.TAKE_OVER, now)
             else:
                 send(place.member.end, Order.LEAVE)
+                self._see_begin(place, place.member)
                 if place.member.state is MemberState.SERVING:
                     place.member.enter(MemberState.LEAVING, now)
                 else:  # it was about to begin with the old policy

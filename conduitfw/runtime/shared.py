@@ -17,9 +17,9 @@ import msgspec
 from conduitfw.runtime import lifeline
 
 SLOT_SIZE = 16384
-# Within a slot: heartbeat and counters; the sign of a death; the packet in hand; a block (sequence, odd: being written;
-# length; bytes); who is in quarantine.
-_LIFELINE_AT, _HAND_AT, _BLOCK_AT, _QUARANTINE_AT = 496, 512, 1024, 8192
+# Within a slot: heartbeat and counters; since when it is served; the sign of a death; the packet in hand; a block
+# (sequence, odd: being written; length; bytes); who is in quarantine.
+_SERVED_AT, _LIFELINE_AT, _HAND_AT, _BLOCK_AT, _QUARANTINE_AT = 488, 496, 512, 1024, 8192
 _BLOCK_HEAD = 16
 _BLOCK_ROOM = _QUARANTINE_AT - _BLOCK_AT - _BLOCK_HEAD
 HAND_ROOM = 128  # bytes of the packet in hand
@@ -53,7 +53,8 @@ class Slot:
         """`view`: SLOT_SIZE bytes."""
         self.pulse = view[:8].cast("d")  # [0]: when it last said that it lives
         # A plain sequence of 64-bit numbers, so that the packet path can say counters[PACKETS] += 1.
-        self.counters = view[:_LIFELINE_AT].cast("Q")
+        self.counters = view[:_SERVED_AT].cast("Q")
+        self._served = view[_SERVED_AT:_LIFELINE_AT].cast("d")
         self.lifeline = lifeline.Lifeline(view[_LIFELINE_AT : _LIFELINE_AT + lifeline.SIZE])  # of whoever serves it
         # [0]: whether a packet is in hand, [1]: how many of its bytes stand behind.
         self.hand = view[_HAND_AT:_BLOCK_AT]
@@ -68,6 +69,18 @@ class Slot:
     def heartbeat(self) -> float:
         """When `beat` was last called (seconds of CLOCK_MONOTONIC)."""
         return float(self.pulse[0])
+
+    @property
+    def served_since(self) -> float:
+        """Since when whoever was last told to serve does so (seconds of CLOCK_MONOTONIC); 0: not yet.
+
+        It is told here, since a message would wake the supervisor on the processor that the first packets need.
+        """
+        return float(self._served[0])
+
+    @served_since.setter
+    def served_since(self, since: float) -> None:
+        self._served[0] = since
 
     def left_in_hand(self) -> bytes:
         """The beginning of the packet that a dead predecessor had in hand; b"" where it had none."""

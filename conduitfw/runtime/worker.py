@@ -29,7 +29,7 @@ from conduitfw.policy.model import Policy
 from conduitfw.record import Records
 from conduitfw.runtime.figures import Figures
 from conduitfw.runtime.hand import Hand, Transmitter
-from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send, serving, wide_pair
+from conduitfw.runtime.messages import EngineKind, Notifier, Order, Report, receive, send, wide_pair
 from conduitfw.runtime.quarantine import PATIENCE, PATIENCE_WITH_ENDS, QUARANTINE_SECONDS, Quarantine, place_of
 from conduitfw.runtime.rehearsal import Nobody, Stage, sessions
 from conduitfw.runtime.shared import SLOT_SIZE, Counter, Slot
@@ -95,8 +95,6 @@ class Worker:
         orders.setblocking(False)
         if order[:1] in (Order.SERVE, Order.TAKE_OVER):
             self._begin(self._posts[order[1]], after_death=order[:1] == Order.TAKE_OVER)
-            # Before the first packet: from here on its silence is short (pool.py), and a packet may hang it.
-            send(orders, serving(time.monotonic()))
             self._serve(orders)
             self._slot.lifeline.release()
         send(orders, Report.LEFT)
@@ -206,6 +204,10 @@ class Worker:
         alone = None if only is None else self._queues[only]
         waiter = Waiter(self._queues, orders.fileno(), self._busy_poll, alone)
         slot = self._slot
+        # Before the first packet: from here on a silence has to be short (pool.py), and a packet may hang us.
+        slot.served_since = time.monotonic()
+        waiter.serve(0)
+        send(orders, Report.SERVING)  # it wakes the supervisor: behind what waited
         ticked = next_tick = next_figures = 0.0
         while True:
             wait = 0 if self._pipeline.flows.unread else BEAT

@@ -28,7 +28,6 @@ from conduitfw.runtime.messages import (
     pair,
     receive,
     send,
-    serving,
     wide_pair,
 )
 from conduitfw.runtime.pool import HOPELESS, STARVED, MemberState, Place, Pool
@@ -57,7 +56,9 @@ class Bench:
             if order[:1] == Order.LEAVE:
                 return
             self.slot.counters[Counter.UNDECIDED] += order[:1] == Order.TAKE_OVER
-            send(orders, serving(time.monotonic()))
+            self.slot.served_since = time.monotonic()
+            if serve is not mute:
+                send(orders, Report.SERVING)
             serve(self.slot, tables, orders)
 
         places = [Place(0, self.slot)]
@@ -263,6 +264,24 @@ def starved(slot: Slot, tables: Tables, orders: socket.socket) -> None:
     while receive(orders) is None:
         slot.beat(time.monotonic())
     send(orders, Report.LEFT)
+
+
+def mute(slot: Slot, tables: Tables, orders: socket.socket) -> None:
+    """Hang on the first packet, before a report could be sent."""
+    signal.pause()
+
+
+def test_one_that_hangs_on_its_first_packet_has_been_silent_for_as_long_as_others_may() -> None:
+    """Not for the time that is allowed for beginning."""
+    bench = Bench(mute)
+    try:
+        bench.until(lambda: bench.pid)
+        old = bench.pid
+        took = bench.until(lambda: bench.pid not in (0, old))
+        assert 0.25 < took < 2.0
+        assert EngineKind.WORKER_SILENT in bench.told()
+    finally:
+        bench.pool.stop(1.0)
 
 
 def test_who_waits_for_a_processor_is_not_hung() -> None:
