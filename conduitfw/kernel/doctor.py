@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conduitfw import build
-from conduitfw.kernel import nft
+from conduitfw.kernel import libnftables, nft
 from conduitfw.kernel.bridges import ports_of
 from conduitfw.kernel.netlink_queue import COPY_RANGE, TRANSPORT
 from conduitfw.kernel.ruleset import BRIDGE, INET, Method
@@ -83,6 +83,11 @@ def _nftables(bridge: str | None) -> Iterator[Finding]:
         return
     good = tuple(int(part) for part in re.findall(r"\d+", version)[:2]) >= (1, 0)
     yield Finding("nft", State.GOOD if good else State.BAD, version, "" if good else "nftables 1.0 or later is needed")
+    try:
+        libnftables.load()
+        yield Finding("the guard", State.GOOD, "libnftables")
+    except OSError as error:
+        yield Finding("the guard", State.BAD, str(error), "install libnftables1")
     family = BRIDGE if bridge else INET
     try:
         shape = nft.shape_of_host(family, 6200)

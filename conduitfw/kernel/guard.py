@@ -2,16 +2,20 @@
 
 The ruleset proper has to outlive this process, so whoever is root can flush or delete it. The guard is owned: the
 kernel lets nobody but its owner change it, `nft flush ruleset` passes it by, and it goes when its owner ends (tried on
-6.18; `flags owner` is there since 5.12). The owner is an `nft -i` that waits on a pipe of ours. While the ruleset is
-gone, packets carry no mark of it, and the guard drops them (docs/decisions/0005-guard.md).
+6.18; `flags owner` is there since 5.12). The owner is a socket of ours. While the ruleset is gone, packets carry no
+mark of it, and the guard drops them (docs/decisions/0005-guard.md).
 """
 
 from __future__ import annotations
 
 import os
-import signal
+import socket
+from collections.abc import Callable
+from typing import Any
 
-from conduitfw.kernel import marks, nft
+import msgspec
+
+from conduitfw.kernel import libnftables, marks, nft
 from conduitfw.kernel.sets import ports_of
 from conduitfw.kernel.shape import Shape
 from conduitfw.policy.model import Policy
@@ -20,8 +24,16 @@ _NAME = "conduitfw_guard"
 _PRIORITY = 100  # behind the queue, in front of nobody's filter that matters: it only drops
 
 
+class Owned(msgspec.Struct, frozen=True):
+    """A guard's table, and the descriptor of the socket that owns it; -1: there is none."""
+
+    family: str = ""
+    name: str = ""
+    descriptor: int = -1
+
+
 def render(policy: Policy, shape: Shape, name: str = _NAME) -> list[str]:
-    """Commands for `nft -i` that fill the guard anew: with nothing, where nothing is enforced."""
+    """Commands that fill the guard anew: with nothing, where nothing is enforced."""
     table = f"{shape.family} {name}"
     if not any(conduit.mode == "enforce" for conduit in policy.conduits):
         return [f"add table {table} {{ flags owner; }}", f"flush table {table}"]
@@ -45,85 +57,48 @@ def render(policy: Policy, shape: Shape, name: str = _NAME) -> list[str]:
 
 
 class Guard:
-    """The owner: a process of ours, which holds the table as long as it lives."""
+    """The owner's socket, and what stands over it."""
 
-    def __init__(self) -> None:
+    def __init__(self, ask: Callable[[str, Callable[[], object]], Any]) -> None:
+        """`ask`: gives what a question gives, asked in a process of its own (runtime/child.py)."""
+        self._ask = ask
         # The name is this process's: a predecessor's table may take a moment to go.
         self.name = f"{_NAME}_{os.getpid()}"
-        self._pid = 0
-        self._pipe = -1
+        self._family = ""
+        self._owner: socket.socket | None = None
         self._commands: list[str] = []
 
     def stand(self, policy: Policy, shape: Shape) -> None:
-        """Make the table fit the policy. Raises OSError where nft cannot be run."""
+        """Make the table fit the policy. Raises OSError with what nftables says where that fails."""
         commands = render(policy, shape, self.name)
-        if commands != self._commands or not self._alive():
-            self._commands = commands
-            self._send()
-
-    def revive(self) -> bool:
-        """Start the owner again where it has ended; gives whether it had. Raises OSError where that fails."""
-        if not self._commands or self._alive():
-            return False
-        self._send()
-        return True
+        if commands == self._commands and self._owner is not None:
+            return
+        if shape.family != self._family:
+            self.end()
+            self._family = shape.family
+        owner = self._owner = self._owner or libnftables.open_owner()
+        # One line is one transaction: there is no moment in which the table is empty.
+        line = "; ".join(commands)
+        pid, refusal = self._ask("cfw-guard", lambda: (os.getpid(), libnftables.run(owner, line)))
+        nft.own.append(pid)
+        if refusal:
+            raise OSError(f"the guard's table is refused: {refusal}")
+        self._commands = commands
 
     def end(self) -> None:
-        """Let the table go."""
-        if self._alive():
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
-        self._pid = 0
-        if self._pipe >= 0:
-            os.close(self._pipe)
-            self._pipe = -1
+        """Let the table go, if no other process has the socket: with its chain goes what waits in every queue."""
+        if self._owner is not None:
+            self._owner.close()
+        self._owner = None
+        self._commands = []
 
-    def hand_over(self) -> tuple[int, int]:
-        """The owner's process id and the pipe's descriptor, for the program that takes this one's place."""
-        return self._pid, self._pipe
+    def hand_over(self) -> Owned:
+        """What the program needs that takes this one's place."""
+        return Owned(self._family, self.name, self._owner.fileno() if self._owner is not None else -1)
 
-    def adopt(self, pid: int, pipe: int) -> None:
-        """Take them."""
-        if pid:
-            self._pid, self._pipe = pid, pipe
-            os.set_inheritable(pipe, False)
-
-    def _alive(self) -> bool:
-        if not self._pid:
-            return False
-        try:
-            if os.waitpid(self._pid, os.WNOHANG)[0] == 0:
-                return True
-        except ChildProcessError:
-            pass
-        self._pid = 0
-        return False
-
-    def _send(self) -> None:
-        if not self._alive():
-            self.end()
-            theirs, self._pipe = os.pipe()
-            path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-            null = os.open(os.devnull, os.O_RDWR)
-            try:
-                self._pid = os.posix_spawnp(
-                    "nft",
-                    ["nft", "-i"],
-                    {**os.environ, "PATH": path},
-                    file_actions=[
-                        (os.POSIX_SPAWN_DUP2, theirs, 0),
-                        (os.POSIX_SPAWN_DUP2, null, 1),
-                        (os.POSIX_SPAWN_DUP2, null, 2),
-                    ],
-                    setsid=True,
-                    setsigmask=[],
-                    setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE],
-                )
-                nft.own.append(self._pid)
-            finally:
-                os.close(theirs)
-                os.close(null)
-        # One line is one transaction: there is no moment in which the table is empty.
-        line = "; ".join(self._commands).encode() + b"\n"
-        while line:
-            line = line[os.write(self._pipe, line) :]
+    def adopt(self, owned: Owned) -> None:
+        """Take it. What stands is taken for another policy's."""
+        if owned.descriptor >= 0:
+            self._family, self.name = owned.family, owned.name
+            self._owner = socket.socket(fileno=owned.descriptor)
+            self._owner.setblocking(False)

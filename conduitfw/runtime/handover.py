@@ -5,10 +5,10 @@ deciding until the new one's are prepared, and then leave their places to them, 
 needs is told in one environment variable: descriptors of the queues' sockets, of the shared memories, of the sockets
 between processes; process ids. Where the memories' layout is another one, sessions are taken up as after a cold start.
 
-Where the service manager restarts the service, the old program has ended before the new one begins. It leaves queues
-and memories with the manager when its workers have left, and packets wait in the queues meanwhile. It does not know
-whether it is a restart: if it was stopped for good, the manager closes them, and each conduit is as its `fail` says.
-Nothing is left there while the program runs, so that a queue is nobody's when it crashes.
+Where the service manager restarts the service, the old program has ended before the new one begins. It leaves
+queues, memories and the guard with the manager when its workers have left, and packets wait in the queues meanwhile. It
+does not know whether it is a restart: if it was stopped for good, the manager closes them, and each conduit is as its
+`fail` says. Nothing is left there while the program runs, so that a queue is nobody's when it crashes.
 """
 
 from __future__ import annotations
@@ -24,10 +24,16 @@ from dataclasses import dataclass
 
 import msgspec
 
+from conduitfw.kernel.guard import Owned
 from conduitfw.runtime.service_manager import ServiceManager
 
 VARIABLE = "CONDUITFW_HANDOVER"
-_DESCRIPTION, _QUEUE, _MEMORY = "handover", "queue-", "memory-"  # names of what the service manager keeps
+_DESCRIPTION, _QUEUE, _MEMORY, _GUARD = (
+    "handover",
+    "queue-",
+    "memory-",
+    "guard",
+)  # names of what the service manager keeps
 LAYOUT = 1  # of slots and ledger (flow.py has a version of its own); to be raised with any change of them
 CHECK_WITHIN = 60.0  # seconds for the new program to check the policy
 
@@ -49,13 +55,13 @@ class Handover(msgspec.Struct, frozen=True):
     version: str
     queues: dict[int, int]  # by the queue's number
     memories: dict[str, int]
+    guard: Owned = Owned()
     # Nothing of this outlives a restart of the service.
     listener: int = -1
     notices: tuple[int, int] = (-1, -1)  # workers' end, control's end
     members: list[Serving] = []
     spare_pid: int = 0
     control_pid: int = 0
-    guard: tuple[int, int] = (0, -1)  # its owner's process id, the pipe
 
 
 def leave(handover: Handover) -> None:
@@ -66,7 +72,7 @@ def leave(handover: Handover) -> None:
         handover.listener,
         *handover.notices,
         *(member.orders for member in handover.members),
-        handover.guard[1],
+        handover.guard.descriptor,
     ):
         if descriptor >= 0:
             os.set_inheritable(descriptor, True)
@@ -87,18 +93,21 @@ def inherited() -> Handover | None:
         return None
     for descriptor in (*found.queues.values(), *found.memories.values(), found.listener, *found.notices):
         os.set_inheritable(descriptor, False)
+    if found.guard.descriptor >= 0:
+        os.set_inheritable(found.guard.descriptor, False)
     for member in found.members:
         os.set_inheritable(member.orders, False)
     return found
 
 
 def deposit(handover: Handover, manager: ServiceManager) -> None:
-    """Leave queues and memories with the service manager."""
+    """Leave queues, memories and the guard with the service manager."""
     description = os.memfd_create(f"conduitfw-{_DESCRIPTION}", os.MFD_CLOEXEC)
     os.write(description, msgspec.json.encode(handover))
     queues = {f"{_QUEUE}{number}": descriptor for number, descriptor in handover.queues.items()}
     memories = {f"{_MEMORY}{name}": descriptor for name, descriptor in handover.memories.items()}
-    manager.keep({**queues, **memories, _DESCRIPTION: description})
+    guard = {_GUARD: handover.guard.descriptor} if handover.guard.descriptor >= 0 else {}
+    manager.keep({**queues, **memories, **guard, _DESCRIPTION: description})
     os.close(description)
 
 
@@ -111,12 +120,15 @@ def deposited(manager: ServiceManager) -> Handover | None:
         found = msgspec.json.decode(os.pread(description, 65536, 0), type=Handover)
         queues = {number: kept.pop(f"{_QUEUE}{number}") for number in found.queues}
         memories = {name: kept.pop(f"{_MEMORY}{name}") for name in found.memories}
+        guard = msgspec.structs.replace(found.guard, descriptor=kept.pop(_GUARD, -1))
     except (OSError, KeyError, msgspec.DecodeError):
         found = None
     for descriptor in (description, *kept.values()):
         if descriptor >= 0:
             os.close(descriptor)
-    return None if found is None else msgspec.structs.replace(found, pid=os.getpid(), queues=queues, memories=memories)
+    if found is None:
+        return None
+    return msgspec.structs.replace(found, pid=os.getpid(), queues=queues, memories=memories, guard=guard)
 
 
 @dataclass

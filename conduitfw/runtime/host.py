@@ -12,13 +12,14 @@ from typing import Any
 from conduitfw.kernel import marks, nft, shut
 from conduitfw.kernel.bridges import find_bridge, ports_of
 from conduitfw.kernel.emit import BridgeEmitter, RouterEmitter
-from conduitfw.kernel.guard import Guard
+from conduitfw.kernel.guard import Guard, Owned
 from conduitfw.kernel.netlink_queue import NetlinkQueue
 from conduitfw.kernel.ruleset import BRIDGE, INET, Method, Ruleset, Shape, removal, render, without
 from conduitfw.kernel.staging import Staging
 from conduitfw.kernel.watch import Watch
 from conduitfw.policy.load import load_policy
 from conduitfw.policy.model import Policy
+from conduitfw.runtime import child
 from conduitfw.runtime.candidate import Trial
 from conduitfw.runtime.hand import Transmitter
 
@@ -51,7 +52,7 @@ class KernelHost:
         self._workers = workers
         self._shape: Shape | None = None
         self._booted = False
-        self._guard = Guard()
+        self._guard = Guard(child.ask)
         self._watch: Watch | None = None
         self._ruleset: tuple[Policy, bool, int, Ruleset] | None = None  # made to be installed, and of what
         self._held: frozenset[str] = frozenset()  # constant sets that stand in the kernel as they should
@@ -212,12 +213,9 @@ class KernelHost:
     def disturbance(self) -> tuple[str, str] | None:
         """What of ours somebody has changed, and who; None where all stands as it was loaded."""
         assert self._watch is not None
-        revived = self._guard.revive()
         who = self._watch.changed(self._staging.pids if self._staging is not None else ())
         if who is not None:
             self._staging = None  # no rule asks for that yet, so nobody would see whether it was touched
-        if revived:
-            return "the guard", who or "somebody"
         if who is None and (self.shape.method is Method.STATEMENT or not self._bridge or nft.calls_on()):
             return None
         what = self._watch.wrong()
@@ -236,16 +234,16 @@ class KernelHost:
         self._guard.end()
         nft.remove(self.shape)
 
-    def hand_over(self) -> tuple[int, int]:
-        """What the guard is held by, for the program that takes this one's place."""
+    def hand_over(self) -> Owned:
+        """The guard, for the program that takes this one's place."""
         return self._guard.hand_over()
 
-    def adopt(self, guard: tuple[int, int]) -> None:
+    def adopt(self, guard: Owned) -> None:
         """Take it, before anything is installed."""
-        self._guard.adopt(*guard)
+        self._guard.adopt(guard)
 
     def close(self) -> None:
-        """Let go of what only a living supervisor holds. The ruleset stays."""
+        """Let go of what only a living supervisor holds; in a child of it, of the child's share. The ruleset stays."""
         self._guard.end()
 
     def transmitter(self) -> Transmitter:

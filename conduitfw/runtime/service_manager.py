@@ -43,6 +43,11 @@ class ServiceManager:
         except OSError:
             return
 
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a manager with whom something can be left."""
+        return self._socket is not None
+
     def keep(self, named: Mapping[str, int]) -> bool:
         """Leave descriptors with the manager for the next start; gives whether it has them.
 

@@ -22,6 +22,7 @@ import msgspec
 
 from conduitfw import __version__, build
 from conduitfw.flow import FlowTable
+from conduitfw.kernel.guard import Owned
 from conduitfw.kernel.netlink_queue import TRANSPORT, NetlinkQueue
 from conduitfw.kernel.staging import Staging
 from conduitfw.policy import ledger
@@ -62,10 +63,10 @@ class Host(Protocol):
         `held`: descriptors of those that the program before this one has bound, by number.
         """
 
-    def hand_over(self) -> tuple[int, int]:
-        """What the guard is held by, for the program that takes this one's place."""
+    def hand_over(self) -> Owned:
+        """The guard, for the program that takes this one's place."""
 
-    def adopt(self, guard: tuple[int, int]) -> None:
+    def adopt(self, guard: Owned) -> None:
         """Take it, before anything is installed."""
 
     def stage(self, policy: Policy, *, static: bool, per_source: int = 0) -> Staging:
@@ -87,7 +88,7 @@ class Host(Protocol):
         """Load it again over whatever somebody has made of it; raises OSError."""
 
     def close(self) -> None:
-        """Let go of what only a living supervisor holds. The ruleset stays."""
+        """Let go of what only a living supervisor holds; in a child of it, of the child's share. The ruleset stays."""
 
     def remove(self) -> None:
         """Take out everything that `install` brought."""
@@ -285,7 +286,6 @@ class Supervisor:
                 ],
                 spare_pid=self._pool.spare.pid if self._pool.spare is not None else 0,
                 control_pid=self._control_pid,
-                guard=self._host.hand_over(),
             )
         )
 
@@ -298,12 +298,14 @@ class Supervisor:
             version=__version__,
             queues=dict(zip(numbers, descriptors, strict=True)),
             memories={name: memory.descriptor for name, memory in self._memories.items()},
+            guard=self._host.hand_over(),
         )
 
     # --- processes --------------------------------------------------------------------------------
 
     def _run_worker(self, tables: Tables, orders: socket.socket) -> None:
         self._listener.close()
+        self._host.close()
         self._control_end.close()
         count = len(self._queues) // len(self._names)  # of each place
         posts = [
@@ -323,6 +325,7 @@ class Supervisor:
     def _run_control(self) -> None:
         for queue in self._queues:  # else the queue stays bound, with nobody reading, for as long as control lives
             queue.let_go()
+        self._host.close()
         self._control_end.close()
         # As root it may have to write into folders of others; of the network it needs nothing.
         privileges.keep_only(privileges.DAC_OVERRIDE, orphaned=control.ORPHANED)
@@ -716,13 +719,14 @@ class Supervisor:
         """Workers first, control last. The ruleset stays: each conduit is left as its `fail` says."""
         self._manager.tell("STOPPING=1")
         by = getattr(self, "_stopped_by", "signal")
-        if not self._settings.remove_on_exit:
+        leaves = self._stopping == -1 and not self._settings.remove_on_exit and self._manager.keeps
+        if not leaves and not self._settings.remove_on_exit:
             # While workers decide: with the guard goes all that waits in the queues (a base chain is taken out).
             self._host.close()
         self._keeping.finish(within=1.0)
         self._pool.cancel()
         self._pool.stop(within=1.0)
-        if self._stopping == -1 and not self._settings.remove_on_exit:
+        if leaves:
             deposit(self._handover(), self._manager)
         self._notifier.engine(EngineKind.ENGINE_STOP, by=by)
         if self._settings.remove_on_exit:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -76,10 +78,57 @@ def test_what_comes_meanwhile_waits(running: Bench) -> None:
     assert running.forbidden()["plc"] == 0
 
 
+def guards(running: Bench) -> list[str]:
+    """The guards' tables."""
+    listed = running.network.run(FIREWALL, ["nft", "list", "tables"]).stdout.split()
+    return [word for word in listed if word.startswith("conduitfw_guard")]
+
+
+def waiting(running: Bench) -> int:
+    """How many packets the queues hold."""
+    listed = running.network.run(FIREWALL, ["cat", "/proc/net/netfilter/nfnetlink_queue"]).stdout.splitlines()
+    return sum(int(line.split()[2]) for line in listed)
+
+
+def test_what_waits_already_is_not_lost(running: Bench) -> None:
+    """The client would send it again only after ten seconds."""
+    scada = running.network.namespace(SCADA)
+    listed = running.network.run(SCADA, ["ip", "-4", "route", "show", "dev", "eth0"]).stdout.splitlines()
+    for route in listed:
+        running.network.run(SCADA, ["ip", "route", "change", *route.split(), "dev", "eth0", "rto_min", "10s"])
+    try:
+        before = guards(running)
+        assert len(before) == 1
+        with connection(scada, HMI, PLC, 502) as client:
+            client.sendall(adu(READ, 1))
+            exactly(client, 29)
+            os.kill(running.firewall.serving()["pid"], signal.SIGSTOP)
+            client.sendall(adu(READ, 2))
+            deadline = time.monotonic() + 5
+            while not waiting(running):
+                assert time.monotonic() < deadline
+            running.firewall.process.terminate()
+            running.firewall.process.wait(20)
+            assert waiting(running)
+            running.firewall.start()
+            client.settimeout(5.0)
+            assert len(exactly(client, 29)) == 29
+        assert guards(running) == before  # it has gone on: else what waited would have gone with it
+    finally:
+        for route in listed:
+            running.network.run(SCADA, ["ip", "route", "change", *route.split(), "dev", "eth0"])
+
+
 def test_a_policy_that_is_refused_leaves_nothing_with_the_manager(running: Bench) -> None:
     running.firewall.process.terminate()
     running.firewall.process.wait(20)
-    assert set(running.firewall.manager.kept) >= {"handover", "memory-flows-0-of-1", "queue-6200", "queue-6201"}
+    assert set(running.firewall.manager.kept) >= {
+        "handover",
+        "memory-flows-0-of-1",
+        "queue-6200",
+        "queue-6201",
+        "guard",
+    }
     running.firewall.policy.write_text(POLICY.replace("functions: read", "functions: reed"))
     try:
         with pytest.raises(OSError, match="the policy was refused"):
@@ -113,4 +162,4 @@ def test_what_another_layout_left_is_not_read(running: Bench) -> None:
 def test_stopped_for_good(running: Bench) -> None:
     """(The last test here.)"""
     running.firewall.end()
-    assert bound(running) == 0
+    assert bound(running) == 0 and guards(running) == []
