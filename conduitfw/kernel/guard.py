@@ -79,7 +79,7 @@ class Guard:
         owner = self._owner = self._owner or libnftables.open_owner()
         # One line is one transaction: there is no moment in which the table is empty.
         line = "; ".join(commands)
-        pid, refusal = self._ask("cfw-guard", lambda: (os.getpid(), libnftables.run(owner, line)))
+        pid, refusal = self._ask("cfw-guard", lambda: _change(owner, line))
         nft.own.append(pid)
         if refusal:
             raise OSError(f"the guard's table is refused: {refusal}")
@@ -102,3 +102,11 @@ class Guard:
             self._family, self.name = owned.family, owned.name
             self._owner = socket.socket(fileno=owned.descriptor)
             self._owner.setblocking(False)
+
+
+def _change(owner: socket.socket, line: str) -> tuple[int, str]:
+    """Who changed it, and what was refused."""
+    try:
+        return os.getpid(), libnftables.run(owner, line)
+    except OSError as error:
+        return os.getpid(), str(error)

@@ -7,6 +7,7 @@ speaks over a socket that it opens itself. So ours is put in that one's place, u
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import socket
@@ -44,6 +45,9 @@ def run(owner: socket.socket, commands: str) -> str:
     context = ctypes.c_void_p(library.nft_ctx_new(0))
     if not _is_netlink(number):
         raise OSError(f"{_LIBRARY} is a version that cannot be used: it does not begin by opening its netlink socket")
+    with contextlib.suppress(BlockingIOError):
+        while owner.recv(1 << 16):  # answers to one that died before it read them
+            pass
     os.dup2(owner.fileno(), number)
     library.nft_ctx_buffer_error(context)
     if library.nft_run_cmd_from_buffer(context, commands.encode()) == 0:

@@ -17,7 +17,7 @@ _SCRIPT = """
 import os, subprocess, sys
 from dataclasses import replace
 from pathlib import Path
-from conduitfw.kernel import nft
+from conduitfw.kernel import libnftables, nft
 from conduitfw.kernel.guard import Guard
 from conduitfw.kernel.shape import Method, Shape
 from conduitfw.policy.load import load_policy
@@ -45,6 +45,13 @@ successor.stand(watched, shape)
 print("watched", *handle())
 successor.stand(policy, shape)
 print("again", *handle())
+libnftables._LIBRARY += ".none"
+try:
+    successor.stand(watched, shape)
+except OSError as error:
+    print("missing", error)
+libnftables._LIBRARY = libnftables._LIBRARY.removesuffix(".none")
+print("still", *handle())
 try:
     successor.stand(policy, Shape("nonsense", Method.MARK, 6200))
 except OSError as error:
@@ -69,6 +76,8 @@ def test_who_has_the_socket_has_the_table(network: TwoZones, tmp_path: Path) -> 
         found["stands"] == found["again"] == [chain, "2"]
     )  # the chain is never taken out: what waits would go with it
     assert found["watched"] == [chain, "0"]  # rules are, where nothing is enforced
+    assert "is not installed" in " ".join(found["missing"])
+    assert found["still"] == found["again"]
     assert found["author"] == ["True"]  # a process that is known to be ours
     assert found["stranger"] == ["1"]
     assert " ".join(found["refused"]).startswith("the guard's table is refused: Error: syntax error")
