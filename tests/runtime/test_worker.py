@@ -10,11 +10,11 @@ import pytest
 
 from conduitfw.flow import FlowTable
 from conduitfw.kernel import marks
-from conduitfw.kernel.netlink_queue import Waiter
 from conduitfw.kernel.ruleset import render
 from conduitfw.kernel.shape import Shape
 from conduitfw.policy.ledger import SIZE
 from conduitfw.policy.model import Conduit, Policy
+from conduitfw.runtime import worker
 from conduitfw.runtime.messages import Order, Report, pair, receive, send, wide_pair
 from conduitfw.runtime.rehearsal import Nobody, Stage
 from conduitfw.runtime.shared import Shared
@@ -64,10 +64,14 @@ def test_the_queue_that_the_ruleset_uses(ways: list[tuple[str, str]], queue: int
 def test_that_it_serves_is_told_before_the_first_packet(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that hangs on it is allowed 0.2 s of silence then, and 30 s before."""
 
-    def hang(self: Waiter, seconds: float) -> bool:
-        raise InterruptedError
+    class Hung:
+        def __init__(self, *_: object) -> None:
+            """As of a Waiter."""
 
-    monkeypatch.setattr(Waiter, "serve", hang)
+        def serve(self, seconds: float) -> bool:
+            raise InterruptedError
+
+    monkeypatch.setattr(worker, "Waiter", Hung)
     near, far = pair()
     notices, _ = wide_pair()
     queues = [stage.queue for stage in (Stage(), Stage())]
