@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from conduitfw.runtime.control import DEFAULT_SOCKET
+from conduitfw.runtime.control import DEFAULT_SOCKET, WAIT
 
 SOCKET = click.option(
     "--socket",
@@ -19,14 +19,13 @@ SOCKET = click.option(
     metavar="PATH",
     help="The control socket (also by the environment: CONDUITFW_SOCKET).",
 )
-# Seconds; a little longer than control itself waits.
-_WAIT = {"status": 10.0, "reload": 130.0, "confirm": 10.0, "rollback": 130.0, "upgrade": 100.0, "stop": 20.0}
+_LONGER = 10.0  # seconds than control itself waits
 
 
 def ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
     """One request to the control process, and its answer. Exits with 1 where nobody answers."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(_WAIT[request["command"]])
+    connection.settimeout(WAIT[request["command"]] + _LONGER)
     try:
         with connection:
             connection.connect(path)

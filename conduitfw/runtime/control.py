@@ -34,10 +34,10 @@ TICK = 0.5  # seconds
 ORPHANED = signal.SIGUSR1  # the supervisor is dead: what is known is written, and that is the end
 LINE_MAX = 65536  # bytes of a request
 CLIENTS_MAX = 32
-_WAIT = {
-    "status": 5.0,
+WAIT = {
+    "status": 15.0,  # nft is asked for its counters, three times, and a small machine takes seconds for each
     "reload": 120.0,
-    "confirm": 5.0,
+    "confirm": 15.0,
     "rollback": 120.0,
     "upgrade": 90.0,
     "stop": 15.0,
@@ -246,9 +246,9 @@ class Control:
         try:
             if not send(self._supervisor, msgspec.msgpack.encode({"id": number, "command": command, **fields})):
                 return {"ok": False, "error": "the supervisor takes no requests"}
-            return await asyncio.wait_for(future, _WAIT[command])
+            return await asyncio.wait_for(future, WAIT[command])
         except TimeoutError:
-            return {"ok": False, "error": f"the supervisor did not answer within {_WAIT[command]:.0f} s"}
+            return {"ok": False, "error": f"the supervisor did not answer within {WAIT[command]:.0f} s"}
         finally:
             self._pending.pop(number, None)
 
