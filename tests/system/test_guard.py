@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -129,3 +130,26 @@ def test_where_nothing_is_enforced_the_guard_stops_nothing(stage: Stage, start: 
         assert answered(stage, MODBUS_READ)
     finally:
         os.kill(int(firewall.process.pid), signal.SIGCONT)
+
+
+def netfilter_sockets(pid: int) -> set[str]:
+    """Those that a process holds, by what the kernel calls them."""
+    lines = Path(f"/proc/{pid}/net/netlink").read_text().splitlines()[1:]
+    all_of_them = {f"socket:[{line.split()[9]}]" for line in lines if line.split()[1] == "12"}  # NETLINK_NETFILTER
+    held = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            held.add(os.readlink(each))
+    return held & all_of_them
+
+
+def test_whoever_parses_hostile_bytes_has_nothing_of_the_guard(stage: Stage, start: Start) -> None:
+    firewall = start(WITHOUT_TESTS)
+    began = time.monotonic()
+    while not (status := firewall.status())["spare"]:
+        assert time.monotonic() - began < 10
+        time.sleep(0.05)
+    others = [status["workers"][0]["pid"], status["spare"], status["control"]["pid"]]
+    held = [netfilter_sockets(pid) for pid in others]
+    assert all(held[:2])  # the queues'
+    assert len(netfilter_sockets(status["pid"]) - set().union(*held)) == 1
