@@ -204,8 +204,11 @@ class Worker:
         alone = None if only is None else self._queues[only]
         waiter = Waiter(self._queues, orders.fileno(), self._busy_poll, alone)
         slot = self._slot
-        # Before the first packet: from here on a silence has to be short (pool.py), and a packet may hang us.
-        slot.served_since = time.monotonic()
+        # Before the first packet: from here on a silence has to be short (pool.py), and a packet may hang us. To begin
+        # may have taken longer than that.
+        now = time.monotonic()
+        slot.beat(now)
+        slot.served_since = now
         waiter.serve(0)
         send(orders, Report.SERVING)  # it wakes the supervisor: behind what waited
         ticked = next_tick = next_figures = 0.0
