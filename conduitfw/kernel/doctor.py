@@ -83,11 +83,6 @@ def _nftables(bridge: str | None) -> Iterator[Finding]:
         return
     good = tuple(int(part) for part in re.findall(r"\d+", version)[:2]) >= (1, 0)
     yield Finding("nft", State.GOOD if good else State.BAD, version, "" if good else "nftables 1.0 or later is needed")
-    try:
-        libnftables.load()
-        yield Finding("the guard", State.GOOD, "libnftables")
-    except OSError as error:
-        yield Finding("the guard", State.BAD, str(error), "install libnftables1")
     family = BRIDGE if bridge else INET
     try:
         shape = nft.shape_of_host(family, 6200)
@@ -95,11 +90,24 @@ def _nftables(bridge: str | None) -> Iterator[Finding]:
         yield Finding(f"nftables, {family} family", State.BAD, str(error), "run as root; the kernel needs nf_tables")
         return
     yield from _transport(bridge, shape.method)
+    yield _guard(family)
     tracked = "by connection tracking" if shape.tracking else "by flags and ports"
     yield Finding(
         "tcp and udp rules", State.GOOD if shape.tracking else State.WARNING, tracked,
         "" if shape.tracking else "this kernel does not track connections for the family: udp rules are open both ways",
     )  # fmt: skip
+
+
+def _guard(family: str) -> Finding:
+    try:
+        libnftables.load()
+    except OSError as error:
+        return Finding("the guard", State.BAD, str(error), "install libnftables1")
+    try:
+        nft.check(f"table {family} conduitfw_probe {{ flags owner; }}")
+    except OSError as error:
+        return Finding("the guard", State.BAD, str(error), "tables with an owner need Linux 5.12 or later")
+    return Finding("the guard", State.GOOD, "a table with an owner, by libnftables")
 
 
 def _transport(bridge: str | None, method: Method) -> Iterator[Finding]:
