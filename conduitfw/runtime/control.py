@@ -37,7 +37,7 @@ CLIENTS_MAX = 32
 WAIT = {
     "status": 15.0,  # nft is asked for its counters, three times, and a small machine takes seconds for each
     "reload": 120.0,
-    "confirm": 15.0,
+    "confirm": 5.0,
     "rollback": 120.0,
     "upgrade": 90.0,
     "stop": 15.0,
