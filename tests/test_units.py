@@ -61,7 +61,7 @@ def test_the_service_is_watched_and_comes_back() -> None:
     assert settings(unit, "Type") == ["notify"]
     assert settings(unit, "Restart") == ["always"]
     assert settings(unit, "StartLimitIntervalSec") == ["0"]
-    # What a restart leaves (handover.py, deposit): of each worker its queues and two memories; slots; a description.
+    # What a restart leaves (handover.py, deposit): queues and two memories of each worker; slots, guard, description.
     assert int(settings(unit, "FileDescriptorStoreMax")[0]) == WORKERS_MAX * (QUEUES + 2) + 3
     # One that waits for nft is not killed for it: its workers would die with it (tools/boot-check found it).
     assert int(settings(unit, "WatchdogSec")[0]) > nft._SECONDS
