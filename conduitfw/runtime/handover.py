@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import msgspec
 
 from conduitfw.kernel.guard import Owned
+from conduitfw.runtime import child
 from conduitfw.runtime.service_manager import ServiceManager
 
 VARIABLE = "CONDUITFW_HANDOVER"
@@ -55,13 +56,14 @@ class Handover(msgspec.Struct, frozen=True):
     version: str
     queues: dict[int, int]  # by the queue's number
     memories: dict[str, int]
-    guard: Owned = Owned()
+    owned: Owned = Owned()  # the guard
     # Nothing of this outlives a restart of the service.
     listener: int = -1
     notices: tuple[int, int] = (-1, -1)  # workers' end, control's end
     members: list[Serving] = []
     spare_pid: int = 0
     control_pid: int = 0
+    guard: tuple[int, int] = (0, -1)  # of a program whose guard was a process's: its id, a pipe to it
 
 
 def leave(handover: Handover) -> None:
@@ -72,7 +74,7 @@ def leave(handover: Handover) -> None:
         handover.listener,
         *handover.notices,
         *(member.orders for member in handover.members),
-        handover.guard.descriptor,
+        handover.owned.descriptor,
     ):
         if descriptor >= 0:
             os.set_inheritable(descriptor, True)
@@ -93,11 +95,21 @@ def inherited() -> Handover | None:
         return None
     for descriptor in (*found.queues.values(), *found.memories.values(), found.listener, *found.notices):
         os.set_inheritable(descriptor, False)
-    if found.guard.descriptor >= 0:
-        os.set_inheritable(found.guard.descriptor, False)
+    if found.owned.descriptor >= 0:
+        os.set_inheritable(found.owned.descriptor, False)
+    _dismiss(*found.guard)
     for member in found.members:
         os.set_inheritable(member.orders, False)
     return found
+
+
+def _dismiss(pid: int, pipe: int) -> None:
+    """End a guard that ours cannot go on with: its table has the name that ours will have."""
+    if pid:
+        child.kill(pid)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+        os.close(pipe)
 
 
 def deposit(handover: Handover, manager: ServiceManager) -> None:
@@ -106,7 +118,7 @@ def deposit(handover: Handover, manager: ServiceManager) -> None:
     os.write(description, msgspec.json.encode(handover))
     queues = {f"{_QUEUE}{number}": descriptor for number, descriptor in handover.queues.items()}
     memories = {f"{_MEMORY}{name}": descriptor for name, descriptor in handover.memories.items()}
-    guard = {_GUARD: handover.guard.descriptor} if handover.guard.descriptor >= 0 else {}
+    guard = {_GUARD: handover.owned.descriptor} if handover.owned.descriptor >= 0 else {}
     manager.keep({**queues, **memories, **guard, _DESCRIPTION: description})
     os.close(description)
 
@@ -120,7 +132,7 @@ def deposited(manager: ServiceManager) -> Handover | None:
         found = msgspec.json.decode(os.pread(description, 65536, 0), type=Handover)
         queues = {number: kept.pop(f"{_QUEUE}{number}") for number in found.queues}
         memories = {name: kept.pop(f"{_MEMORY}{name}") for name in found.memories}
-        guard = msgspec.structs.replace(found.guard, descriptor=kept.pop(_GUARD, -1))
+        owned = msgspec.structs.replace(found.owned, descriptor=kept.pop(_GUARD, -1))
     except (OSError, KeyError, msgspec.DecodeError):
         found = None
     for descriptor in (description, *kept.values()):
@@ -128,7 +140,7 @@ def deposited(manager: ServiceManager) -> Handover | None:
             os.close(descriptor)
     if found is None:
         return None
-    return msgspec.structs.replace(found, pid=os.getpid(), queues=queues, memories=memories, guard=guard)
+    return msgspec.structs.replace(found, pid=os.getpid(), queues=queues, memories=memories, owned=owned)
 
 
 @dataclass

@@ -179,7 +179,7 @@ class Supervisor:
         try:
             self._queues = self._host.bind(old.queues if old is not None else {})
             if old is not None:
-                self._host.adopt(old.guard)
+                self._host.adopt(old.owned)
             # One for all workers: the kernel takes tens of milliseconds to close a packet socket, and a dead worker
             # that held the last descriptor of one could not be buried until then.
             self._transmitter = self._host.transmitter()
@@ -298,7 +298,7 @@ class Supervisor:
             version=__version__,
             queues=dict(zip(numbers, descriptors, strict=True)),
             memories={name: memory.descriptor for name, memory in self._memories.items()},
-            guard=self._host.hand_over(),
+            owned=self._host.hand_over(),
         )
 
     # --- processes --------------------------------------------------------------------------------
