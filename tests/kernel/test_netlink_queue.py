@@ -377,7 +377,9 @@ def network() -> Iterator[tuple[TwoZones, Path]]:
     with TwoZones() as found:
         for rule in RULES:
             found.run(FIREWALL, ["iptables-nft", *rule.split()])
-        stays = found.start(FIREWALL, ["sleep", "600"])
+        stays = found.start(FIREWALL, ["sh", "-c", "echo there; exec sleep 600"])
+        assert stays.stdout is not None
+        assert stays.stdout.readline() == "there\n"  # before that, its /proc is of the machine's own network
         yield found, Path(f"/proc/{stays.pid}/net/netfilter/nfnetlink_queue")
 
 
