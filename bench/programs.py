@@ -20,7 +20,7 @@ def build(name: str) -> Path:
     if compiler is None:
         raise OSError("the benchmarks need a C compiler (Debian: build-essential)")
     BUILT.mkdir(exist_ok=True)
-    command = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(program), str(source), *_LIBRARIES[name]]
+    command = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(program), str(source), *_LIBRARIES.get(name, [])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError(f"{name}.c: {done.stderr.strip()}")

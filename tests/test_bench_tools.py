@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from bench import decision
+from bench import decision, ruleset
 
 
 def run(*words: str) -> dict[str, float]:
@@ -23,6 +24,15 @@ def test_a_packets_way_through_a_worker() -> None:
     found = run("-m", "bench.hand", "6")
     assert set(found) == {f"{unit}, {number} at a time" for unit in ("poll", "answer") for number in (1, 8)}
     assert min(found.values()) > 0
+
+
+@pytest.mark.system
+def test_what_a_ruleset_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It raises where a segment does not come through what it measures."""
+    monkeypatch.setattr(ruleset, "SEGMENTS", 5)
+    found = ruleset.measure({"this": Path(__file__).parents[1]}, 1)
+    assert len(found) == 1 + len(ruleset.RULES)
+    assert all(set(took) == {"request", "answer"} and min(took.values()) > 0 for took in found.values())
 
 
 @pytest.mark.parametrize("flows", [1, 30])

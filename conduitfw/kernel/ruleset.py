@@ -15,9 +15,9 @@ from collections.abc import Collection, Iterable, Iterator
 
 from conduitfw.kernel import machine, marks
 from conduitfw.kernel.elements import hex_range, indent, listed
-from conduitfw.kernel.sets import Container, containers, ports_of, protocols
+from conduitfw.kernel.sets import Container, bare_ports, bare_side, containers, ports_of, protocols
 from conduitfw.kernel.shape import BRIDGE, INET, Method, Shape
-from conduitfw.policy.model import Policy
+from conduitfw.policy.model import UNTAGGED, Policy
 
 TABLE = "conduitfw"
 # What one source may send into the queue of static conduits. Polls are some hundred packets a second; the engine
@@ -27,7 +27,8 @@ STATIC_RATE, STATIC_BURST = 4000, 512
 STATIC_FLOW_RATE, STATIC_FLOW_BURST = 3000, 384
 
 PIECE = 250  # elements at once: the kernel lets nobody else run on that core meanwhile, a third of a millisecond
-_TARGETS = ("inspect_closed", "inspect_static", "inspect_watched")  # chains that the maps' elements go to
+_TARGET = re.compile(r"\bgoto (\w+)$")
+_COMPARED = 8  # networks of a port that are compared one by one: cheaper than a look-up in ranges of several fields
 _SEED = 0x636677  # of the workers' shares: always the same, so that a reload leaves each server where it is
 _TAGS = "{ 8021q, 8021ad, 0x9100 }"
 _ASKED = re.compile(r"@(\w+)")
@@ -127,7 +128,8 @@ class Ruleset:
         return "\n".join([f"table {self._family} {TABLE} {{", *indent(declared), "}", self.text(held=names)])
 
     def _piece(self, container: Container, elements: list[str]) -> str:
-        targets = [f"chain {name} {{}}" for name in _TARGETS] if container.kind == "map" else []
+        # Chains that elements go to are there first.
+        targets = [f"chain {name} {{}}" for name in sorted({n for each in elements for n in _TARGET.findall(each)})]
         lines = [*targets, *_declared(container, elements)]
         return "\n".join([f"table {self._family} {TABLE} {{", *indent(lines), "}", ""])
 
@@ -260,16 +262,16 @@ class _Text:
         """Name, comment, rules; each behind those that it goes to."""
         hooks = dict(self._hooks())
         closed, static = self._to_queues(marks.QUEUE_CLOSED), self._to_queues(marks.QUEUE_STATIC)
-        limit = "jump limit_sources"
+        limit = ["jump limit_sources"] if self._per_source else []
         return [
             ("limit_sources", "While a queue is too long: nobody may fill it alone", self._limit()),
             *self._of_workers("closed", marks.QUEUE_CLOSED),
             *self._of_workers("static", marks.QUEUE_STATIC),
-            ("inspect_closed", "To the engine; never on without its verdict", [limit, *closed]),
+            ("inspect_closed", "To the engine; never on without its verdict", [*limit, *closed]),
             (
                 "inspect_static",
                 "To the engine; without one, on by address and port",
-                [*self._static_limit(), limit, *static],
+                [*self._static_limit(), *limit, *static],
             ),
             ("inspect_watched", "To the engine, which stops nothing", static),
             ("from_client", "tcp and udp rules, on the way to the server", self._from_client()),
@@ -284,11 +286,7 @@ class _Text:
             ("ip_addressed", "By address: what the policy names", self._addressed(4)),
             ("ip6_addressed", "The same of IPv6", self._addressed(6)),
             ("addressed", "Whatever it is; what nobody names is dropped", self._of_all()),
-            *(
-                [("between", "From a port of one zone to one of another, as most are", self._between())]
-                if self._joins
-                else []
-            ),
+            *self._from_port_to_port(),
             ("forward", "What the policy names; everything else is dropped", [hooks["forward"], *self._forward()]),
             ("postrouting", "What had to be decided and was not", [hooks["postrouting"], *self._postrouting()]),
         ]
@@ -396,6 +394,7 @@ class _Text:
         lines: list[str] = []
         if self._bridge:
             lines.append("ether saddr @macs iifname . ether saddr != @mac_sides counter name forged_mac drop")
+        lines.append(f"iifname . {'ether type' if self._bridge else 'meta protocol'} vmap @by_port")
         if self._ports:
             lines.append("iifname != @ports accept")
         if self._bridge:
@@ -418,29 +417,58 @@ class _Text:
             chains["ip"].append(f"ip saddr != 0.0.0.0 {side} . ip saddr != @sides4 {wrong}")
             chains["ip6"].append(f"ip6 saddr != {{ ::, fe80::/10 }} {side} . ip6 saddr != @sides6 {wrong}")
             if self._bridge:
-                chains["ip6"] += self._neighbour_answers()
+                chains["ip6"] += self._neighbour_answers(self._ports)
                 chains["arp"].append(
                     f"meta protocol arp arp saddr ip != 0.0.0.0 {side} . arp saddr ip != @sides4 {wrong}"
                 )
+        for name in ("ip", "ip6"):
+            chains[name].append(f"goto {name}_whole")
         to_own_side = (f"{side} . ip daddr != @sides4 ", f"{side} . ip6 daddr != @sides6 ") if self._ports else ("", "")
         before = "# Before anybody puts them together."
         fragment = "counter name fragment drop"
-        chains["ip"] += [
+        chains["ip_whole"] = [
             before, f"ip frag-off & 0x3fff != 0 {to_own_side[0]}ip saddr . ip daddr != @watched4 {fragment}"
         ]  # fmt: skip
-        chains["ip6"] += [
+        chains["ip6_whole"] = [
             before, f"{_IPV6} exthdr frag exists {to_own_side[1]}ip6 saddr . ip6 daddr != @watched6 {fragment}"
         ]  # fmt: skip
         if self._shape.tracking:
-            for name in ("ip", "ip6"):
+            for name in ("ip_whole", "ip6_whole"):
                 chains[name] += [
                     "# Inspected sessions are not tracked: the engine's own answers would look invalid.",
                     "meta l4proto . th dport @untracked notrack",
                     "meta l4proto . th sport @untracked notrack",
                 ]
+        comment = "Addresses that do not belong where they come from"
         return [
-            (f"{name}_side", "Addresses that do not belong where they come from", each) for name, each in chains.items()
+            *((name, "What nobody can inspect", chains[name]) for name in ("ip_whole", "ip6_whole")),
+            *((f"{name}_side", comment, chains[name]) for name in protocols(self._shape)),
+            *(
+                (bare_side(number, f"ip{'6' * (version == 6)}"), comment, self._on_a_port(port, version))
+                for number, port in enumerate(bare_ports(self._policy, self._shape))
+                for version in (4, 6)
+            ),
         ]
+
+    def _on_a_port(self, port: str, version: int) -> list[str]:
+        """The same as on any side, of a frame without a tag: compared with the port's few networks one by one."""
+        proto = "ip" if version == 4 else "ip6"
+        own = [
+            str(network)
+            for zone in self._policy.zones
+            if port in zone.interfaces and (not self._bridge or UNTAGGED in zone.vlans)
+            for network in zone.networks
+            if network.version == version
+        ]
+        lines = ["meta mark set 0"] if self._bridge else []
+        if len(own) > _COMPARED:
+            return [*lines, f"goto {proto}_side"]
+        everywhere = "ip saddr != 0.0.0.0" if version == 4 else "ip6 saddr != fe80::/10 ip6 saddr != ::"
+        others = "".join(f"{proto} saddr != {network} " for network in own)
+        lines.append(f"{others}{everywhere} counter name wrong_side drop")
+        if self._bridge and version == 6:
+            lines += self._neighbour_answers([port])
+        return [*lines, f"goto {proto}_whole"]
 
     def _tags(self) -> list[str]:
         """The VLAN id into the mark, and what has no business in a VLAN that it names.
@@ -461,10 +489,10 @@ class _Text:
         """What stays in a zone may be anything."""
         return "" if "wide" in self._empty else "iifname != @wide "
 
-    def _neighbour_answers(self) -> list[str]:
+    def _neighbour_answers(self, ports: Collection[str]) -> list[str]:
         """A neighbour advertisement speaks for its target, which stands 8 bytes behind the ICMPv6 header's start."""
         lines = []
-        for port in self._ports:
+        for port in ports:
             ranges = [hex_range("fe80::", 10)]
             for zone in self._policy.zones:
                 if port in zone.interfaces:
@@ -511,16 +539,28 @@ class _Text:
     def _forward(self) -> list[str]:
         lines: list[str] = []
         if self._joins:
-            lines.append("iifname . oifname @joined goto between")
+            lines += [
+                f"meta mark & {marks.VLAN_MASK:#x} == 0 iifname . oifname . ether type vmap @by_ports",
+                "iifname . oifname @joined goto between",
+            ]
         if self._ports:
             lines += ["iifname != @ports oifname != @ports accept", "iifname != @ports jump strangers"]
         lines += self._marks_checked(("iifname @ports ", "oifname @ports "))
         lines.append("goto addressed")
         return lines
 
-    def _between(self) -> list[str]:
+    def _from_port_to_port(self) -> list[tuple[str, str, list[str]]]:
         """Both are ports: nobody has to ask."""
-        return [*self._marks_checked(("", "")), "goto addressed"]
+        if not self._joins:
+            return []
+        comment = "From a port of one zone to one of another, as most are"
+        return [
+            *(
+                (f"{name}_between", f"{comment}; without a tag", ["meta mark set 0", f"goto {name}_addressed"])
+                for name in ("ip", "ip6")
+            ),
+            ("between", comment, [*self._marks_checked(("", "")), "goto addressed"]),
+        ]
 
     def _marks_checked(self, only: tuple[str, str]) -> list[str]:
         """What of the mark is others', and whether the VLAN in it belongs where the packet comes from and goes."""

@@ -50,6 +50,17 @@ def protocols(shape: Shape) -> tuple[str, ...]:
     return ("ip", "ip6", "arp") if shape.family == BRIDGE else ("ip", "ip6")
 
 
+def bare_ports(policy: Policy, shape: Shape) -> list[str]:
+    """The interfaces of all zones on which frames without a tag belong; a router sees no others."""
+    tagged = shape.family == BRIDGE
+    return sorted({port for zone in policy.zones for port in zone.interfaces if not tagged or UNTAGGED in zone.vlans})
+
+
+def bare_side(number: int, protocol: str) -> str:
+    """The chain of what comes without a tag from the port of that number in `bare_ports`."""
+    return f"{protocol}_from_{number}"
+
+
 class _Sets:
     """The sets of one ruleset."""
 
@@ -73,6 +84,7 @@ class _Sets:
         ):
             elements = [f"{name} : goto {name}_{chain}" for name in names]
             found.append(_constant("map", word, ["type ether_type : verdict"], elements, "Where each protocol goes on"))
+        found.append(self._by_port())
         if self._bridge:
             found += self._bridge_sets()
             for version in (4, 6):
@@ -136,6 +148,20 @@ class _Sets:
                 found.append(_constant(kind, f"{name}{version}", spec, elements, comment))
         return found
 
+    def _by_port(self) -> Container:
+        """One look-up for most packets: a port, no tag, IP."""
+        return _constant(
+            "map",
+            "by_port",
+            [f"typeof iifname . {'ether type' if self._bridge else 'meta protocol'} : verdict"],
+            [
+                f'"{port}" . {protocol} : goto {bare_side(number, protocol)}'
+                for number, port in enumerate(bare_ports(self._policy, self._shape))
+                for protocol in ("ip", "ip6")
+            ],
+            "Where a frame without a tag goes on, by its port",
+        )
+
     def _bridge_sets(self) -> list[Container]:
         by_zone = {zone.name: zone.interfaces for zone in self._policy.zones}
         joined: set[tuple[str, str]] = set()
@@ -152,6 +178,8 @@ class _Sets:
             if one != other and self._only_zone(one, vlan) == self._only_zone(other, vlan) == zone.name
         }
         wide = sorted({one for one, _, _ in within})
+        bare = set(bare_ports(self._policy, self._shape))
+        plain = sorted((a, b) for a, b in joined if {a, b} <= bare and (a, b, UNTAGGED) not in within)
         tags = sorted({(port, vlan) for zone in self._policy.zones for port in zone.interfaces for vlan in zone.vlans})
         pair = ["type ifname . ifname"]
         known = sorted({asset.mac for asset in self._policy.assets if asset.mac is not None})
@@ -171,6 +199,17 @@ class _Sets:
                 pair,
                 [f'"{a}" . "{b}"' for a, b in sorted(joined)],
                 "Interfaces of zones that share a conduit",
+            ),
+            _constant(
+                "map",
+                "by_ports",
+                ["typeof iifname . oifname . ether type : verdict"],
+                [
+                    f'"{a}" . "{b}" . {protocol} : goto {protocol}_between'
+                    for a, b in plain
+                    for protocol in ("ip", "ip6")
+                ],
+                "The same, where frames without a tag may pass",
             ),
             Container(
                 "set",

@@ -105,7 +105,7 @@ def test_a_reload_keeps_base_chains_and_counters(network: TwoZones, tmp_path: Pa
         listed = loaded(network, without(shape.family, before - ruleset.sets), tmp_path)
         before = ruleset.sets
         handles.append(re.findall(r"chain (\w+) \{ # handle (\d+)", listed))
-    assert len(handles[0]) == 20
+    assert len(handles[0]) == 28
     assert handles[0] == handles[1]
     assert "tcp . 80" not in listed
     assert "udp . 123" in listed
@@ -172,13 +172,13 @@ def _without_handles(listed: str) -> list[str]:
 def test_in_pieces_it_is_the_same(network: TwoZones, tmp_path: Path, shape: Shape, networks: bool) -> None:
     """What is brought before a swap, and the swap, make the ruleset that the whole text makes."""
     small = Ruleset(policy_of(tmp_path), shape)
-    large = Ruleset(policy_of(tmp_path, _many(2 * PIECE + 20, networks=networks)), shape)
+    large = Ruleset(policy_of(tmp_path, _many(3 * PIECE + 20, networks=networks)), shape)
     whole = loaded(network, large.text(), tmp_path)
     network.run(FIREWALL, ["nft", "flush", "ruleset"])
     loaded(network, small.text(), tmp_path)
     names = large.large()
     pieces = list(large.pieces(names))
-    assert len(names) == 1 and len(pieces) == 3
+    assert len(names) == 1 and len(pieces) == 4
     for piece in pieces:
         loaded(network, piece, tmp_path)
     swap = large.text(names)

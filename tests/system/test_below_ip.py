@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6, IPv6ExtHdrFragment
@@ -13,6 +15,7 @@ from scapy.packet import Packet, Raw
 from conduitfw.demo.network import CELL, SCADA
 from conduitfw.demo.show import POLICY as EXAMPLE
 from conduitfw.demo.show import Firewall, Stage
+from tests.peers import firewalled
 from tests.system.frames import arriving, mac
 
 pytestmark = pytest.mark.system
@@ -60,6 +63,19 @@ CASES = [
 ]  # fmt: skip
 
 
+# More networks on each side than are compared one by one.
+MANY = POLICY
+for _side in (10, 20):
+    _more = ", ".join(f"10.{_side}.{number}.0/24, 'fd00:{_side}:{number}::/64'" for number in range(1, 10))
+    MANY = MANY.replace(f'"fd00:{_side}::/64"]', f'"fd00:{_side}::/64", {_more}]')
+
+
+@pytest.fixture(scope="module", params=[POLICY, MANY], ids=["few networks", "many networks"])
+def firewall(request: pytest.FixtureRequest, stage: Stage) -> Iterator[Firewall]:
+    with firewalled(stage.network, stage.folder, request.param) as found:
+        yield found
+
+
 @pytest.mark.parametrize(("frame", "counter"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_it_does_not_arrive(stage: Stage, firewall: Firewall, frame: Packet, counter: str) -> None:
     before = firewall.counter(counter)
@@ -96,6 +112,7 @@ def test_the_servers_side_opens_nothing(stage: Stage, firewall: Firewall) -> Non
 def test_the_bridge_does_not_learn_a_forged_address(stage: Stage, firewall: Firewall) -> None:
     """A dropped frame must not move the server's MAC address to the attacker's port."""
     real = mac(stage.network, CELL)
+    stage.network.run(SCADA, ["ip", "neigh", "flush", "all"])  # the ARP answer above may have named another for PLC
     frame = Ether(src=real, dst="ff:ff:ff:ff:ff:ff") / segment(source="10.20.0.77")
     assert stage.ask({"kind": "modbus", "source": HMI, "host": PLC, "port": 502, "function": 3})["answered"]
     arriving(stage.network, [frame] * 3, MARKER)
@@ -103,8 +120,8 @@ def test_the_bridge_does_not_learn_a_forged_address(stage: Stage, firewall: Fire
     assert [line.split()[2] for line in entries.splitlines() if line.startswith(real)] == ["cell0"]
 
 
-@pytest.fixture(scope="module")
-def stray(stage: Stage) -> str:
+@pytest.fixture(scope="class")
+def stray(stage: Stage) -> Iterator[str]:
     names = ("other0", "type", "veth", "peer", "name", "stray0", "netns", stage.network.namespace(SCADA))
     for words in (
         ("link", "add", *names),
@@ -113,7 +130,8 @@ def stray(stage: Stage) -> str:
     ):
         stage.network.run("fw", ["ip", *words])
     stage.network.run(SCADA, ["ip", "link", "set", "stray0", "up"])
-    return "stray0"
+    yield "stray0"
+    stage.network.run("fw", ["ip", "link", "delete", "other0"])
 
 
 class TestUnnamedPort:

@@ -238,3 +238,29 @@ class TestWideZone:
             frames = [ether(vlan) / segment()] * 3
             assert arriving(stage.network, frames, MARKER, interface="wire0", seen_at="wire0") == 0
             assert firewall.counter("tagged") >= before + 3
+
+
+class TestTagTakenOff:
+    """A bridge that filters VLANs takes a tag off behind prerouting: the frame still is of the VLAN that it came in."""
+
+    @pytest.fixture
+    def filtering(self, stage: Stage) -> Iterator[None]:
+        fw = stage.network
+        try:
+            fw.run("fw", ["ip", "link", "set", "br0", "type", "bridge", "vlan_filtering", "1"])
+        except OSError as error:
+            pytest.skip(f"this kernel's bridges do not filter VLANs: {error}")
+        fw.run("fw", ["bridge", "vlan", "add", "vid", str(VLAN), "dev", "scada0"])
+        fw.run("fw", ["bridge", "vlan", "add", "vid", str(VLAN), "dev", "cell0", "untagged"])
+        yield
+        fw.run("fw", ["ip", "link", "set", "br0", "type", "bridge", "vlan_filtering", "0"])
+
+    def test_it_does_not_arrive(self, stage: Stage, filtering: None, tmp_path: Path) -> None:
+        frames = [ether(VLAN) / segment(EWS, PLC, 8080, "S")] * 3
+        assert arriving(stage.network, frames, MARKER, interface="wire0", seen_at="wire0") == 3
+        text = in_vlan(WITHOUT_TESTS, VLAN).replace(f"vlans: [{VLAN}]", f"vlans: [untagged, {VLAN}]", 1)
+        text = text.replace(f"    vlans: [{VLAN}]\n", "")
+        with firewalled(stage.network, tmp_path, text) as firewall:
+            before = firewall.counter("tagged")
+            assert arriving(stage.network, frames, MARKER, interface="wire0", seen_at="wire0") == 0
+            assert firewall.counter("tagged") >= before + 3
