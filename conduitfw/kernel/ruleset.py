@@ -11,13 +11,13 @@ policy has the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from conduitfw.kernel import machine, marks
 from conduitfw.kernel.elements import hex_range, indent, listed
-from conduitfw.kernel.sets import Container, bare_ports, bare_side, containers, ports_of, protocols
+from conduitfw.kernel.sets import Container, containers, ports_of, protocols, untagged_side, untagged_sides
 from conduitfw.kernel.shape import BRIDGE, INET, Method, Shape
-from conduitfw.policy.model import UNTAGGED, Policy
+from conduitfw.policy.model import Network, Policy
 
 TABLE = "conduitfw"
 # What one source may send into the queue of static conduits. Polls are some hundred packets a second; the engine
@@ -441,32 +441,25 @@ class _Text:
                 ]
         comment = "Addresses that do not belong where they come from"
         return [
-            *((name, "What nobody can inspect", chains[name]) for name in ("ip_whole", "ip6_whole")),
+            *((name, "Fragments, and what is not tracked", chains[name]) for name in ("ip_whole", "ip6_whole")),
             *((f"{name}_side", comment, chains[name]) for name in protocols(self._shape)),
             *(
-                (bare_side(number, f"ip{'6' * (version == 6)}"), comment, self._on_a_port(port, version))
-                for number, port in enumerate(bare_ports(self._policy, self._shape))
-                for version in (4, 6)
+                (untagged_side(number, proto), comment, self._on_a_port(port, proto, networks))
+                for number, (port, networks) in enumerate(untagged_sides(self._policy, self._shape).items())
+                for proto in ("ip", "ip6")
             ),
         ]
 
-    def _on_a_port(self, port: str, version: int) -> list[str]:
-        """The same as on any side, of a frame without a tag: compared with the port's few networks one by one."""
-        proto = "ip" if version == 4 else "ip6"
-        own = [
-            str(network)
-            for zone in self._policy.zones
-            if port in zone.interfaces and (not self._bridge or UNTAGGED in zone.vlans)
-            for network in zone.networks
-            if network.version == version
-        ]
+    def _on_a_port(self, port: str, proto: str, networks: Sequence[Network]) -> list[str]:
+        """The same as on any side, of an untagged frame: compared with the port's few networks one by one."""
+        own = [network for network in networks if network.version == (4 if proto == "ip" else 6)]
         lines = ["meta mark set 0"] if self._bridge else []
         if len(own) > _COMPARED:
             return [*lines, f"goto {proto}_side"]
-        everywhere = "ip saddr != 0.0.0.0" if version == 4 else "ip6 saddr != fe80::/10 ip6 saddr != ::"
+        everywhere = "ip saddr != 0.0.0.0" if proto == "ip" else "ip6 saddr != fe80::/10 ip6 saddr != ::"
         others = "".join(f"{proto} saddr != {network} " for network in own)
         lines.append(f"{others}{everywhere} counter name wrong_side drop")
-        if self._bridge and version == 6:
+        if self._bridge and proto == "ip6":
             lines += self._neighbour_answers([port])
         return [*lines, f"goto {proto}_whole"]
 
@@ -556,7 +549,7 @@ class _Text:
         comment = "From a port of one zone to one of another, as most are"
         return [
             *(
-                (f"{name}_between", f"{comment}; without a tag", ["meta mark set 0", f"goto {name}_addressed"])
+                (f"{name}_between", f"{comment}; untagged", ["meta mark set 0", f"goto {name}_addressed"])
                 for name in ("ip", "ip6")
             ),
             ("between", comment, [*self._marks_checked(("", "")), "goto addressed"]),

@@ -10,7 +10,7 @@ from conduitfw.kernel import marks
 from conduitfw.kernel.boxes import Box, disjoint
 from conduitfw.kernel.elements import address_range, boxes_between, keys_of
 from conduitfw.kernel.shape import BRIDGE, Method, Shape
-from conduitfw.policy.model import UNTAGGED, Conduit, Policy
+from conduitfw.policy.model import UNTAGGED, Conduit, Network, Policy
 
 
 class Container(NamedTuple):
@@ -50,14 +50,18 @@ def protocols(shape: Shape) -> tuple[str, ...]:
     return ("ip", "ip6", "arp") if shape.family == BRIDGE else ("ip", "ip6")
 
 
-def bare_ports(policy: Policy, shape: Shape) -> list[str]:
-    """The interfaces of all zones on which frames without a tag belong; a router sees no others."""
-    tagged = shape.family == BRIDGE
-    return sorted({port for zone in policy.zones for port in zone.interfaces if not tagged or UNTAGGED in zone.vlans})
+def untagged_sides(policy: Policy, shape: Shape) -> dict[str, list[Network]]:
+    """Interfaces on which untagged frames belong, and the networks that may send there; a router sees no others."""
+    sides: dict[str, list[Network]] = {}
+    for zone in policy.zones:
+        if shape.family != BRIDGE or UNTAGGED in zone.vlans:
+            for port in zone.interfaces:
+                sides.setdefault(port, []).extend(zone.networks)
+    return dict(sorted(sides.items()))
 
 
-def bare_side(number: int, protocol: str) -> str:
-    """The chain of what comes without a tag from the port of that number in `bare_ports`."""
+def untagged_side(number: int, protocol: str) -> str:
+    """The chain of what comes untagged from the interface of that number in `untagged_sides`."""
     return f"{protocol}_from_{number}"
 
 
@@ -149,17 +153,17 @@ class _Sets:
         return found
 
     def _by_port(self) -> Container:
-        """One look-up for most packets: a port, no tag, IP."""
+        """One look-up for most packets: a port, untagged, IP."""
         return _constant(
             "map",
             "by_port",
             [f"typeof iifname . {'ether type' if self._bridge else 'meta protocol'} : verdict"],
             [
-                f'"{port}" . {protocol} : goto {bare_side(number, protocol)}'
-                for number, port in enumerate(bare_ports(self._policy, self._shape))
+                f'"{port}" . {protocol} : goto {untagged_side(number, protocol)}'
+                for number, port in enumerate(untagged_sides(self._policy, self._shape))
                 for protocol in ("ip", "ip6")
             ],
-            "Where a frame without a tag goes on, by its port",
+            "Where an untagged frame goes on, by its port",
         )
 
     def _bridge_sets(self) -> list[Container]:
@@ -178,8 +182,8 @@ class _Sets:
             if one != other and self._only_zone(one, vlan) == self._only_zone(other, vlan) == zone.name
         }
         wide = sorted({one for one, _, _ in within})
-        bare = set(bare_ports(self._policy, self._shape))
-        plain = sorted((a, b) for a, b in joined if {a, b} <= bare and (a, b, UNTAGGED) not in within)
+        ports = untagged_sides(self._policy, self._shape).keys()
+        untagged = sorted((a, b) for a, b in joined if {a, b} <= ports and (a, b, UNTAGGED) not in within)
         tags = sorted({(port, vlan) for zone in self._policy.zones for port in zone.interfaces for vlan in zone.vlans})
         pair = ["type ifname . ifname"]
         known = sorted({asset.mac for asset in self._policy.assets if asset.mac is not None})
@@ -206,10 +210,10 @@ class _Sets:
                 ["typeof iifname . oifname . ether type : verdict"],
                 [
                     f'"{a}" . "{b}" . {protocol} : goto {protocol}_between'
-                    for a, b in plain
+                    for a, b in untagged
                     for protocol in ("ip", "ip6")
                 ],
-                "The same, where frames without a tag may pass",
+                "The same, of ports between which it may pass",
             ),
             Container(
                 "set",
