@@ -68,7 +68,9 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     if made:
         loads = sorted(found["load"] for found in results.values() if "load" in found)
         shared = f", shared with other work: load averages of {loads[0]:.0f} to {loads[-1]:.0f}" if loads else ""
-        tail = [f"Made {' to '.join(sorted({made[0], made[-1]}))}, the last on {where}{shared}. Revisions: {revisions}."]
+        tail = [
+            f"Made {' to '.join(sorted({made[0], made[-1]}))}, the last on {where}{shared}. Revisions: {revisions}."
+        ]
     tail += [
         f"{fault.what}: {results[fault.name]['note']}" for fault in FAULTS if results.get(fault.name, {}).get("note")
     ]
